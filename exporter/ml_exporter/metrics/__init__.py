@@ -1,0 +1,1 @@
+"""Metric families: the catalogue, and one collector file per subject."""

@@ -1,0 +1,332 @@
+"""Every metric family that the exporter serves: name, kind, labels and help.
+
+Nothing else names a family's labels or help. Collectors ask `Families` for a family and add
+samples to it; the README's table and the tests are made from `CATALOGUE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One family. `name` is the name on the page; labels are in the order samples give them."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+def _entry(kind: Kind, name: str, labels: str, text: str) -> Entry:
+    return Entry(name, kind, tuple(labels.split()), text)
+
+
+def _gauge(name: str, labels: str, text: str) -> Entry:
+    return _entry("gauge", name, labels, text)
+
+
+def _counter(name: str, labels: str, text: str) -> Entry:
+    return _entry("counter", name, labels, text)
+
+
+def _histogram(name: str, labels: str, text: str) -> Entry:
+    return _entry("histogram", name, labels, text)
+
+
+_QUALITY = "model version window metric"
+_DRIFT = "model version column method window reference"
+_MATURE = "Judged on mature predictions: those made in the window that ended one maturity ago"
+_UNIT = "units differ by metric, so never aggregate over metric"
+
+MODELS = (
+    _gauge("ml_model_info", "model task team", "A configured model and the team that owns it; always 1."),
+    _gauge(
+        "ml_model_version_info",
+        "model version role",
+        "A version seen in the prediction log and its role: champion, candidate or shadow; always 1.",
+    ),
+    _gauge(
+        "ml_model_max_age_seconds", "model", "Configured age of the champion above which it is to be retrained."
+    ),
+    _gauge(
+        "ml_model_trained_timestamp_seconds",
+        "model version",
+        "When the version was trained, by its profile, as a Unix time.",
+    ),
+    _gauge(
+        "ml_profile_info",
+        "model version profile",
+        "The reference profile that the version is compared with (file name and content hash); always 1.",
+    ),
+)
+
+TRAFFIC = (
+    _counter("ml_predictions_total", "model version", "Accepted predictions in the log."),
+    _counter("ml_prediction_errors_total", "model version", "Predictions whose log record carries an error."),
+    _counter(
+        "ml_slow_predictions_total", "model version", "Predictions that took longer than the configured latency limit."
+    ),
+    _histogram(
+        "ml_prediction_latency_seconds", "model version", "Time the model server took, as its log says."
+    ),
+    _gauge(
+        "ml_last_prediction_timestamp_seconds",
+        "model",
+        "Newest accepted prediction's own time stamp as a Unix time, never ahead of the exporter's clock.",
+    ),
+    _gauge(
+        "ml_prediction_age_limit_seconds",
+        "model",
+        "Configured age of the newest prediction above which the model counts as silent.",
+    ),
+    _counter(
+        "ml_rows_outside_windows_total",
+        "model",
+        "Accepted predictions older than the longest window: counted and joined, but in no window.",
+    ),
+    _counter(
+        "ml_input_rows_total",
+        "model source outcome",
+        "Non-blank log lines by their one outcome: accepted, or the reason of rejection.",
+    ),
+)
+
+LABELS = (
+    _counter(
+        "ml_labels_total",
+        "model outcome",
+        "Labels by outcome, by their time stamps: matched, early (before its prediction), late (after maturity), "
+        "duplicate, orphan (no such prediction), foreign (another shard's), expired (older than ids are kept).",
+    ),
+    _histogram("ml_label_delay_seconds", "model", "Time from a prediction to its label, of matched labels."),
+    _gauge("ml_labels_pending", "model", "Predictions that wait for their maturity, labelled or not."),
+    _gauge(
+        "ml_label_coverage_ratio",
+        "model version window",
+        f"Share of mature predictions that have a label. {_MATURE}.",
+    ),
+    _gauge(
+        "ml_label_coverage_limit", "model", "Configured coverage below which no quality is computed (low_coverage)."
+    ),
+    _gauge("ml_label_delay_limit_seconds", "model", "Configured limit of the label delay."),
+)
+
+QUALITY = (
+    _gauge("ml_quality", _QUALITY, f"Model quality under scikit-learn's name of the metric; {_UNIT}. {_MATURE}."),
+    _gauge(
+        "ml_quality_lower",
+        _QUALITY,
+        "Lower 95 % bound of ml_quality for these rows; a max target is breached when this is above it.",
+    ),
+    _gauge(
+        "ml_quality_upper",
+        _QUALITY,
+        "Upper 95 % bound of ml_quality for these rows; a min target is breached when this is below it.",
+    ),
+    _gauge(
+        "ml_quality_recent",
+        _QUALITY,
+        f"Quality of the window's rows that already have a label; biased by which labels come first; {_UNIT}.",
+    ),
+    _gauge("ml_quality_samples", "model version window", f"Labelled predictions behind ml_quality. {_MATURE}."),
+    _gauge("ml_quality_target", "model metric window bound", f"Configured target of ml_quality; {_UNIT}."),
+    _gauge(
+        "ml_quality_reference", "model version metric", f"ml_quality of the rows behind the profile; {_UNIT}."
+    ),
+    _gauge("ml_quality_reference_lower", "model version metric", "Lower 95 % bound of ml_quality_reference."),
+    _gauge("ml_quality_reference_upper", "model version metric", "Upper 95 % bound of ml_quality_reference."),
+    _counter("ml_labeled_predictions_total", "model version", "Mature predictions that have a label."),
+    _counter(
+        "ml_good_predictions_total", "model version", "Mature predictions that have a label and were correct."
+    ),
+    _gauge("ml_slo_objective_ratio", "model", "Configured share of good among labelled predictions."),
+    _counter(
+        "ml_confusion_total", "model version actual predicted", "Mature labelled predictions by label and prediction."
+    ),
+    _gauge(
+        "ml_version_difference",
+        "model metric baseline candidate pairing",
+        f"How much better the candidate is than the baseline since its first prediction (positive: better); {_UNIT}.",
+    ),
+    _gauge(
+        "ml_version_difference_lower",
+        "model metric baseline candidate pairing",
+        "Lower 95 % bound of ml_version_difference, valid at every look; above 0 the candidate is better.",
+    ),
+    _gauge(
+        "ml_version_difference_upper",
+        "model metric baseline candidate pairing",
+        "Upper 95 % bound of ml_version_difference, valid at every look; below 0 the candidate is worse.",
+    ),
+)
+
+DRIFT = (
+    _gauge("ml_drift", _DRIFT, "Distance of the window's values from the reference; units differ by method."),
+    _gauge(
+        "ml_drift_noise",
+        _DRIFT,
+        "What ml_drift reaches without drift: the larger of the 1e-4 sampling quantile at these sample sizes and "
+        "the reference's own largest chunk.",
+    ),
+    _gauge("ml_drift_limit", "model column method window reference", "Configured limit of ml_drift."),
+    _counter(
+        "ml_bin_total", "model version column bin", "Predictions by the profile's bin of the column; they add up over replicas."
+    ),
+    _gauge(
+        "ml_reference_bin_ratio",
+        "model version column bin",
+        "Share of the bin in the reference, with + 1/2 on every bin, as the PSI uses it.",
+    ),
+)
+
+HEALTH = (
+    _counter(
+        "ml_input_violations_total",
+        "model version column check",
+        "Values that failed a check: missing, wrong_type, out_of_range (of the reference or configuration), unseen.",
+    ),
+    _gauge(
+        "ml_input_violation_ratio", "model version column check window", "Share of the window's rows that failed the check."
+    ),
+    _gauge(
+        "ml_input_violation_limit", "model column check window", "Configured limit of ml_input_violation_ratio."
+    ),
+)
+
+REASONS = (
+    _gauge(
+        "ml_unavailable",
+        "model version window subject reason",
+        "A statistic that cannot be computed now, and why; 1 while it is so, absent otherwise.",
+    ),
+)
+
+HOST = (
+    _counter("ml_host_cpu_seconds_total", "mode", "CPU time of the host by mode, summed over its CPUs."),
+    _gauge("ml_host_cpus", "", "Logical CPUs of the host."),
+    _gauge("ml_host_load1", "", "Load average over 1 minute."),
+    _gauge("ml_host_load5", "", "Load average over 5 minutes."),
+    _gauge("ml_host_load15", "", "Load average over 15 minutes."),
+    _gauge("ml_host_memory_total_bytes", "", "Memory of the host."),
+    _gauge("ml_host_memory_available_bytes", "", "Memory that can be had without swapping."),
+    _gauge("ml_host_memory_swap_total_bytes", "", "Swap space of the host."),
+    _gauge("ml_host_memory_swap_free_bytes", "", "Swap space that is free."),
+    _gauge("ml_host_filesystem_size_bytes", "device fstype mountpoint", "Size of the filesystem."),
+    _gauge(
+        "ml_host_filesystem_avail_bytes", "device fstype mountpoint", "Space that unprivileged users can still write."
+    ),
+    _gauge("ml_host_filesystem_readonly", "device fstype mountpoint", "1 where the filesystem is mounted read-only."),
+    _counter("ml_host_disk_read_bytes_total", "device", "Bytes read from the disk."),
+    _counter("ml_host_disk_written_bytes_total", "device", "Bytes written to the disk."),
+    _counter("ml_host_disk_io_time_seconds_total", "device", "Time the disk was busy."),
+    _counter("ml_host_network_receive_bytes_total", "device", "Bytes received."),
+    _counter("ml_host_network_transmit_bytes_total", "device", "Bytes sent."),
+    _counter("ml_host_network_receive_errs_total", "device", "Receive errors."),
+    _counter("ml_host_network_transmit_errs_total", "device", "Transmit errors."),
+    _counter("ml_host_network_receive_drop_total", "device", "Received packets that were dropped."),
+    _counter("ml_host_network_transmit_drop_total", "device", "Packets to send that were dropped."),
+    _gauge("ml_host_boot_time_seconds", "", "Unix time at which the host was started."),
+    _counter("ml_process_cpu_seconds_total", "process", "CPU time of the processes that match, user and system."),
+    _gauge("ml_process_resident_memory_bytes", "process", "Resident memory of the processes that match."),
+    _gauge("ml_process_threads", "process", "Threads of the processes that match."),
+    _gauge("ml_process_open_fds", "process", "Open file descriptors of the processes that match."),
+    _gauge("ml_process_instances", "process", "Processes that match the configured pattern."),
+    _gauge(
+        "ml_process_oldest_start_time_seconds", "process", "Unix time at which the oldest process that matches was started."
+    ),
+    _gauge("ml_process_unreadable", "process", "Values of matching processes that the exporter may not read."),
+)
+
+EXPORTER = (
+    _gauge("ml_exporter_build_info", "version pythonversion duckdbversion", "Versions in use; always 1."),
+    _gauge("ml_exporter_clock_timestamp_seconds", "", "The clock that ages are judged by, as a Unix time."),
+    _gauge("ml_exporter_ready", "", "1 when config and profiles are loaded and the newest evaluation is fresh."),
+    _gauge("ml_exporter_evaluation_timestamp_seconds", "", "When the numbers from the logs were computed, as a Unix time."),
+    _gauge("ml_exporter_evaluation_duration_seconds", "", "How long reading, judging, computing and committing took."),
+    _gauge("ml_exporter_evaluation_interval_seconds", "", "Configured time between evaluations."),
+    _gauge("ml_exporter_source_up", "model source", "1 when the log could be listed and read to its end or a full batch."),
+    _gauge("ml_exporter_source_lag_bytes", "model source", "Bytes in the log that are not read yet."),
+    _gauge(
+        "ml_exporter_source_lag_seconds", "model source", "How far the read position is behind the clock; 0 at the log's end."
+    ),
+    _counter(
+        "ml_exporter_source_truncations_total", "model source", "Files that became shorter, so that lines may be lost."
+    ),
+    _gauge("ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."),
+    _counter("ml_exporter_errors_total", "area", "Errors logged by the exporter."),
+    _gauge("ml_exporter_collector_success", "collector", "1 when the collector's newest run succeeded."),
+    _gauge("ml_exporter_collector_duration_seconds", "collector", "How long the collector's newest run took."),
+    _gauge("ml_exporter_config_last_reload_successful", "", "1 when the newest attempt to load the config succeeded."),
+    _gauge(
+        "ml_exporter_config_last_reload_success_timestamp_seconds", "", "When the config was last loaded, as a Unix time."
+    ),
+    _counter("ml_exporter_state_set_aside_total", "", "State files that could not be opened and were renamed."),
+    _gauge("ml_exporter_state_size_bytes", "", "Size of the state file; 0 in memory."),
+    _counter("ml_exporter_cpu_seconds_total", "", "CPU time of the exporter itself."),
+    _gauge("ml_exporter_resident_memory_bytes", "", "Resident memory of the exporter itself."),
+    _gauge("ml_exporter_start_time_seconds", "", "When the exporter was started, as a Unix time."),
+)
+
+CATALOGUE: tuple[Entry, ...] = (
+    MODELS + TRAFFIC + LABELS + QUALITY + DRIFT + HEALTH + REASONS + HOST + EXPORTER
+)
+_BY_NAME = {entry.name: entry for entry in CATALOGUE}
+
+
+class Families:
+    """The metric families of one page, in the catalogue's order, made on first use."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily] = {}
+
+    def add(self, name: str, labels: Sequence[str], value: float) -> None:
+        """Add one gauge or counter sample; labels in the catalogue's order."""
+        family = self._family(name)
+        if isinstance(family, HistogramMetricFamily):
+            raise TypeError(f"{name} is a histogram")
+        family.add_metric(labels, value)
+
+    def add_histogram(
+        self, name: str, labels: Sequence[str], bounds: Sequence[float], counts: Iterable[float], total: float
+    ) -> None:
+        """Add a histogram: upper bounds without +Inf, counts a bucket (one more than bounds), sum of values."""
+        family = self._family(name)
+        if not isinstance(family, HistogramMetricFamily):
+            raise TypeError(f"{name} is not a histogram")
+        cumulative, buckets = 0.0, []
+        for bound, count in zip([*map(_bound_text, bounds), "+Inf"], counts, strict=True):
+            cumulative += count
+            buckets.append((bound, cumulative))
+        family.add_metric(labels, buckets, total)
+
+    def collect(self) -> list[Metric]:
+        """Return the families in the catalogue's order; this makes it a registry to prometheus-client."""
+        return [self._families[entry.name] for entry in CATALOGUE if entry.name in self._families]
+
+    def _family(self, name: str) -> GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily:
+        if name not in self._families:
+            entry = _BY_NAME[name]
+            kinds = {
+                "gauge": GaugeMetricFamily,
+                "counter": CounterMetricFamily,
+                "histogram": HistogramMetricFamily,
+            }
+            self._families[name] = kinds[entry.kind](name, entry.help, labels=entry.labels)
+        return self._families[name]
+
+
+def _bound_text(bound: float) -> str:
+    return repr(float(bound))

@@ -1,0 +1,1 @@
+"""Where rows come from: files, and how blocks of lines become columns."""

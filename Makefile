@@ -1,0 +1,55 @@
+# The commands of a clone. All paths are relative, so the clone may stand anywhere.
+
+PYTHON_VENV := .venv/bin/python
+PYTEST := $(PYTHON_VENV) -m pytest
+# A word after `fault` is the fault's name, not a target.
+ifeq (fault,$(firstword $(MAKECMDGOALS)))
+FAULTS := $(wordlist 2,99,$(MAKECMDGOALS))
+.PHONY: $(FAULTS)
+$(FAULTS): fault ; @:
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop fault test test-long lint tools venv clean distclean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: ## start the demo: traffic, exporter, Prometheus, Alertmanager; Ctrl-C stops all of it
+	@.ci/make_venv.sh run
+	@timeout --foreground 90 .ci/fetch_tools.sh || echo 'run: going on without what is missing'
+	@$(PYTHON_VENV) exporter/demo/run.py start $(RUN_FLAGS)
+
+stop: ## stop a demo that runs in another terminal
+	@if [ -x $(PYTHON_VENV) ]; then $(PYTHON_VENV) exporter/demo/run.py stop; fi
+
+fault: ## make fault NAME: break the running demo; `make fault none` heals it
+	@.ci/make_venv.sh run
+	@$(PYTHON_VENV) exporter/demo/run.py fault $(FAULTS)
+
+test: venv ## run all tests but the long ones, the linters and the type checker
+	@.ci/fetch_tools.sh || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -m 'not long'
+
+test-long: venv ## run the tests that take minutes
+	@.ci/fetch_tools.sh || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
+	$(PYTEST) -m long
+
+lint: venv ## ruff and mypy
+	$(PYTHON_VENV) -m ruff check .
+	$(PYTHON_VENV) -m ruff format --check .
+	$(PYTHON_VENV) -m mypy
+
+tools: ## fetch prometheus, promtool, alertmanager and amtool into .tools/bin
+	@.ci/fetch_tools.sh $(TOOLS_FLAGS)
+
+venv:
+	@.ci/make_venv.sh dev
+
+clean: stop ## remove what the demo, the tests and the builds left
+	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find exporter prometheus grafana tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## the same, and .venv and .tools
+	rm -rf .venv .tools

@@ -1,0 +1,39 @@
+"""What holds for every test: the import path, seeds, and no skipped test in CI."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# So that `from tests.tools import ...` works however pytest was started.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
+settings.load_profile("seeded")
+
+SKIPPED = pytest.StashKey[int]()
+
+
+def count_skips(reporter: pytest.TerminalReporter) -> int:
+    """Return how many tests, or whole files of tests, were skipped."""
+    return len(reporter.stats.get("skipped", []))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test proves nothing: in CI it fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not isinstance(reporter, pytest.TerminalReporter):
+        return
+    session.config.stash[SKIPPED] = count_skips(reporter)
+    if os.environ.get("CI") and session.config.stash[SKIPPED]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say loudly how many tests did not run."""
+    skipped = config.stash.get(SKIPPED, 0)
+    if skipped:
+        fails = "; with CI set that fails the run" if os.environ.get("CI") else ""
+        terminalreporter.section(f"{skipped} SKIPPED, NOT TESTED{fails}", red=True, bold=True)

@@ -205,8 +205,8 @@ def _brier_score(evidence: BinaryEvidence, design_effect: float) -> Result:
     sums = evidence.brier
     if sums.n < MINIMUM:
         return Unavailable("too_few_rows")
-    lower, upper = intervals.mean(sums, design_effect)
-    return _value(sums.mean, (max(lower, 0.0), min(upper, 1.0)), sums.n)
+    lower, upper = intervals.positive_mean(sums, design_effect)
+    return _value(sums.mean, (lower, min(upper, 1.0)), sums.n)
 
 
 def _ratio(k: int, n: int, design_effect: float) -> Result:

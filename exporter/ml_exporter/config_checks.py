@@ -1,0 +1,183 @@
+"""What a configuration's keys must have in common: checks over more than one key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ml_exporter.config_model import Model, Root
+from ml_exporter.config_source import Location
+from ml_exporter.config_types import PANES, Window
+
+# Error budgets that burn 14.4 times too fast are gone in 2 days of 30: the fastest pair that pages.
+FASTEST_BURN = 14.4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem before it has a line."""
+
+    location: Location
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    low: float
+    high: float
+    needs_score: bool = False
+
+
+def _metrics() -> dict[str, _Metric]:
+    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1")
+    infinity = float("inf")
+    return {
+        **{name: _Metric(0, 1) for name in ratios},
+        "matthews_corrcoef": _Metric(-1, 1),
+        "roc_auc": _Metric(0, 1, needs_score=True),
+        "average_precision": _Metric(0, 1, needs_score=True),
+        "log_loss": _Metric(0, infinity, needs_score=True),
+        "brier_score": _Metric(0, 1, needs_score=True),
+    }
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a remedy for an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names)}"
+
+
+def check_root(root: Root) -> Iterator[Finding]:
+    """Yield what is wrong between sections."""
+    names = [model.name for model in root.models]
+    yield from _repeated(names, ("models",), "name")
+    processes = [process.name for process in root.host.processes]
+    yield from _repeated(processes, ("host", "processes"), "name")
+    for index, model in enumerate(root.models):
+        for place, name in enumerate(model.processes):
+            if name not in processes:
+                at: Location = ("models", index, "processes", place)
+                yield Finding(at, f'"{name}" is not in host.processes', suggestion(name, processes))
+        if model.compare_with is not None and model.compare_with not in {*names} - {model.name}:
+            at = ("models", index, "compare_with")
+            remedy = suggestion(model.compare_with, {*names} - {model.name})
+            yield Finding(at, f'"{model.compare_with}" is not another model', remedy)
+
+
+def check_model(model: Model, at: Location) -> Iterator[Finding]:
+    """Yield what is wrong within one model; `at` is where it stands."""
+    checks: tuple[Callable[[Model], Iterator[Finding]], ...] = (
+        _task,
+        _windows,
+        _quality,
+        _slo,
+        _outputs,
+        _labels,
+        _versions,
+        _lists,
+        _columns,
+    )
+    for check in checks:
+        for found in check(model):
+            yield Finding((*at, *found.location), found.message, found.remedy)
+
+
+def _repeated(names: Sequence[str], at: Location, key: str | None = None) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            where: Location = (*at, index, key) if key else (*at, index)
+            yield Finding(where, f'"{name}" is given twice', "use each name once")
+
+
+def _task(model: Model) -> Iterator[Finding]:
+    if model.task != "binary":
+        yield Finding(("task",), f"{model.task} is not supported in this version", "use binary")
+
+
+def _windows(model: Model) -> Iterator[Finding]:
+    previous: Window | None = None
+    for index, window in enumerate(model.windows):
+        if window.seconds % PANES:
+            remedy = f"use whole minutes: a window has {PANES} panes of whole seconds"
+            yield Finding(("windows", index), f"{window.name} is not a whole number of minutes", remedy)
+        if previous is not None and window.seconds <= previous.seconds:
+            message = f"{window.name} is not longer than {previous.name}"
+            yield Finding(("windows", index), message, "list windows from short to long, each once")
+        previous = window
+    given = model.given_alert_window
+    if given is not None and given.seconds not in {window.seconds for window in model.windows}:
+        remedy = f"use one of {', '.join(window.name for window in model.windows)}"
+        yield Finding(("alert_window",), f"{given.name} is not one of the windows", remedy)
+
+
+def _quality(model: Model) -> Iterator[Finding]:
+    metrics = _metrics()
+    for name, target in model.quality.items():
+        at: Location = ("quality", name)
+        metric = metrics.get(name)
+        if metric is None:
+            yield Finding(at, f"is not a metric of {model.task} models", suggestion(name, metrics))
+            continue
+        if target.min is None and target.max is None:
+            yield Finding(at, "has no bound", "give it min, max or both")
+        for bound, value in (("min", target.min), ("max", target.max)):
+            if value is not None and not metric.low <= value <= metric.high:
+                message = f"{value:g} is outside what {name} can be"
+                yield Finding((*at, bound), message, f"use a value from {metric.low:g} to {metric.high:g}")
+        if target.min is not None and target.max is not None and target.min > target.max:
+            yield Finding((*at, "min"), "is above max", "exchange them")
+        if metric.needs_score and model.predictions.fields.score is None:
+            yield Finding(at, "needs a score", "name it in predictions.fields.score")
+
+
+def _slo(model: Model) -> Iterator[Finding]:
+    if model.slo is None or not model.slo.page:
+        return
+    burn = 1 - model.slo.objective
+    if FASTEST_BURN * burn >= 1:
+        message = (
+            f"at {model.slo.objective:g} a total outage burns {1 / burn:.3g}, so {FASTEST_BURN} never pages"
+        )
+        remedy = f"raise it above {1 - 1 / FASTEST_BURN:.4f} or set slo.page: false"
+        yield Finding(("slo", "objective"), message, remedy)
+
+
+def _outputs(model: Model) -> Iterator[Finding]:
+    fields = model.predictions.fields
+    if model.task == "binary" and fields.score is None and fields.prediction is None:
+        message = "neither score nor prediction is named"
+        yield Finding(("predictions", "fields"), message, "name where P(positive) or the decision stands")
+
+
+def _labels(model: Model) -> Iterator[Finding]:
+    if model.labels is None:
+        for key, wanted in (("quality", bool(model.quality)), ("slo", model.slo is not None)):
+            if wanted and model.predictions.fields.label is None:
+                remedy = "add labels, or predictions.fields.label where the label is in the same record"
+                yield Finding((key,), "needs labels, and none are configured", remedy)
+    elif model.labels.wait < model.labels.maturity:
+        yield Finding(("labels", "wait"), "is shorter than maturity", "make it at least as long")
+
+
+def _versions(model: Model) -> Iterator[Finding]:
+    yield from _repeated(model.shadow, ("shadow",))
+    if model.champion in model.shadow:
+        message = f'"{model.champion}" is a shadow too'
+        yield Finding(("champion",), message, "a champion's predictions are served, a shadow's are not")
+
+
+def _lists(model: Model) -> Iterator[Finding]:
+    features = model.predictions.fields.features
+    if isinstance(features, tuple):
+        yield from _repeated(features, ("predictions", "fields", "features"))
+    yield from _repeated(model.segments, ("segments",))
+    yield from _repeated(model.export_bins, ("export_bins",))
+
+
+def _columns(model: Model) -> Iterator[Finding]:
+    for name, column in model.columns.items():
+        if column.min is not None and column.max is not None and column.min > column.max:
+            yield Finding(("columns", name, "min"), "is above max", "exchange them")

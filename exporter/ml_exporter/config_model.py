@@ -1,0 +1,330 @@
+"""The configuration's shape: one frozen class for each mapping, attributes named as the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from ml_exporter.config_source import label_text
+from ml_exporter.config_types import (
+    Count,
+    DottedPath,
+    Duration,
+    FilePath,
+    FrozenDict,
+    FrozenMap,
+    GlobPath,
+    Label,
+    Name,
+    NonNegative,
+    Number,
+    Pattern,
+    PositiveDuration,
+    Ratio,
+    Section,
+    Size,
+    Window,
+    WindowField,
+    invalid,
+)
+
+Format = Literal["jsonl", "csv", "parquet"]
+Detector = Literal["ecusum", "page_hinkley", "ddm", "adwin"]
+ColumnKind = Literal["numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "ignore"]
+
+_DEFAULT_WINDOWS = (Window("1h", 3_600.0), Window("1d", 86_400.0), Window("7d", 604_800.0))
+_DAY = 86_400.0
+
+
+def _features(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, tuple) and value and all(label_text(item) for item in value):
+        return tuple(label_text(item) or "" for item in value)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise invalid("is neither a path nor a list of paths", "name the object of features, or list their paths")
+
+
+def _profile(value: object) -> object:
+    return value if isinstance(value, Mapping) else {"default": value}
+
+
+class Access(Section):
+    """Users of the web config by what they may do; empty: every user."""
+
+    scrape: tuple[Name, ...] = ()
+    push: tuple[Name, ...] = ()
+    admin: tuple[Name, ...] = ()
+
+
+class Exporter(Section):
+    """The exporter itself. Durations in seconds, sizes in bytes; no `state`: memory only."""
+
+    state: FilePath | None = None
+    evaluation_interval: PositiveDuration = 15.0
+    birth_hold: Duration = 90.0
+    pending_limit: Count = 50_000_000
+    line_limit: Annotated[Size, Field(ge=1024, le=2**30)] = 2**20
+    access: Access = Access()
+    series_limit: Count = 20_000
+
+
+class ProcessMatch(Section):
+    """A group of processes: those whose command line `match` (a regular expression) is found in."""
+
+    name: Name
+    match: Pattern
+
+
+class Host(Section):
+    """Whether the host is watched, and which of its processes."""
+
+    enabled: bool = True
+    processes: tuple[ProcessMatch, ...] = ()
+
+
+class PredictionFields(Section):
+    """Where the values of a prediction stand in its record, as dotted paths; None: the log has none."""
+
+    id: DottedPath = "id"
+    timestamp: DottedPath = "timestamp"
+    version: DottedPath = "version"
+    score: DottedPath | None = None
+    prediction: DottedPath | None = None
+    label: DottedPath | None = None
+    latency_seconds: DottedPath | None = None
+    error: DottedPath | None = None
+    features: Annotated[str | tuple[str, ...], PlainValidator(_features)] = "features"
+
+
+class LabelFields(Section):
+    """Where the values of a label stand in its record; no `timestamp`: the time it was read."""
+
+    id: DottedPath = "id"
+    timestamp: DottedPath | None = None
+    label: DottedPath = "label"
+
+
+class Predictions(Section):
+    """The prediction log: `path` is an absolute glob pattern."""
+
+    path: GlobPath
+    format: Format = "jsonl"
+    fields: PredictionFields = PredictionFields()
+    preset: Name | None = None
+
+
+class Labels(Section):
+    """The label log, and how long to wait for labels (seconds)."""
+
+    path: GlobPath
+    format: Format = "jsonl"
+    fields: LabelFields = LabelFields()
+    maturity: Duration = _DAY
+    wait: PositiveDuration = 30 * _DAY
+    min_coverage: Ratio = 0.9
+    silence: Literal["unknown", "negative"] = "unknown"
+    shared: bool = False
+
+
+class Target(Section):
+    """The range in which a quality metric is to be, in the metric's unit."""
+
+    min: Number | None = None
+    max: Number | None = None
+
+
+class Slo(Section):
+    """The share of good predictions that is promised; `page`: whether fast burning wakes somebody."""
+
+    objective: Annotated[float, Field(gt=0, lt=1)]
+    tolerance: NonNegative | None = None
+    page: bool = True
+
+
+class Limit(Section):
+    """The largest value that is still fine."""
+
+    max: NonNegative
+
+
+class RatioLimit(Section):
+    """The largest share that is still fine."""
+
+    max: Ratio
+
+
+class DriftLimits(Section):
+    """Limits of drift by method."""
+
+    psi: Limit | None = None
+    wasserstein: Limit | None = None
+    cramers_v: Limit | None = None
+
+
+class Drift(DriftLimits):
+    """Limits of drift by method, for all columns and for some, and what is computed."""
+
+    columns: FrozenMap[Name, DriftLimits] = FrozenDict({})
+    methods: tuple[Literal["psi", "wasserstein", "cramers_v"], ...] | None = None
+    references: tuple[Literal["training", "previous", "mature"], ...] = ("training",)
+    pvalues: bool = False
+
+
+class HealthLimits(Section):
+    """Limits of the share of values that fail a check."""
+
+    missing: RatioLimit | None = None
+    wrong_type: RatioLimit | None = None
+    out_of_range: RatioLimit | None = None
+    unseen: RatioLimit | None = None
+
+
+class Health(HealthLimits):
+    """Limits by check, for all columns and for some; `limits: auto` takes the rest from the profile."""
+
+    columns: FrozenMap[Name, HealthLimits] = FrozenDict({})
+    limits: Literal["auto", "none"] = "none"
+
+
+class Latency(Section):
+    """A prediction that took longer than `limit` seconds is a slow one."""
+
+    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Column(Section):
+    """What is known of a column better than a profile can guess it."""
+
+    kind: ColumnKind | None = None
+    min: Number | None = None
+    max: Number | None = None
+    allowed: tuple[Label, ...] = ()
+    regex: Pattern | None = None
+    not_null: bool = False
+    importance: NonNegative | None = None
+
+
+class QualityValue(Section):
+    """What one prediction in each cell of the confusion matrix gains (or costs, below 0)."""
+
+    tp: Number = 0.0
+    fp: Number = 0.0
+    fn: Number = 0.0
+    tn: Number = 0.0
+
+
+class IntervalFields(Section):
+    """Where a predicted interval's ends stand in the record."""
+
+    lower: DottedPath
+    upper: DottedPath
+
+
+class Retrain(Section):
+    """How retraining is asked for."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", repr=False)]
+    headers: FrozenMap[Name, FilePath] = FrozenDict({})
+    secret_file: FilePath | None = None
+    cooldown: PositiveDuration = _DAY
+    max_per_week: Count | None = None
+    max_age: PositiveDuration | None = None
+
+
+class DeadLetter(Section):
+    """Where rejected lines are kept."""
+
+    path: FilePath
+    max_bytes: Size = 2**26
+
+
+class Model(Section):
+    """One model: its logs, what it is compared with, and what is expected of it."""
+
+    name: Name
+    task: Literal["binary", "multiclass", "regression"] = "binary"
+    team: Label = "unknown"
+    profile: Annotated[FrozenMap[Name, FilePath], BeforeValidator(_profile)] = FrozenDict({})
+    shadow: tuple[Label, ...] = ()
+    champion: Label | None = None
+    predictions: Predictions
+    labels: Labels | None = None
+    positive: Label = "true"
+    segments: tuple[Name, ...] = ()
+    windows: Annotated[tuple[WindowField, ...], Field(min_length=1, max_length=10)] = _DEFAULT_WINDOWS
+    # Read it as `alert_window`, which is never empty.
+    given_alert_window: WindowField | None = Field(default=None, alias="alert_window")
+    quality: FrozenMap[Name, Target] = FrozenDict({})
+    slo: Slo | None = None
+    drift: Drift = Drift()
+    health: Health = Health()
+    latency: Latency | None = None
+    version_limit: Count = 5
+    segment_limit: Count = 20
+    class_limit: Count = 20
+    export_bins: tuple[Name, ...] = ()
+    cadence: Literal["stream", "batch"] = "stream"
+    compare_with: Name | None = None
+    max_age: PositiveDuration | None = None
+    prediction_age_limit: PositiveDuration = 3_600.0
+    label_delay_limit: PositiveDuration | None = None
+    drifted_columns_limit: Ratio = 0.3
+    multivariate: FrozenMap[Name, Limit] = FrozenDict({})
+    seasonal: Limit | None = None
+    columns: FrozenMap[Name, Column] = FrozenDict({})
+    quality_value: QualityValue | None = None
+    top_k: Count | None = None
+    interval: IntervalFields | None = None
+    detectors: tuple[Detector, ...] = ("ecusum",)
+    tol: Ratio = 0.02
+    processes: tuple[Name, ...] = ()
+    retrain: Retrain | None = None
+    dead_letter: DeadLetter | None = None
+
+    @property
+    def alert_window(self) -> Window:
+        """The window that thresholds judge: as given, else 1d, else the longest."""
+        seconds = self.given_alert_window.seconds if self.given_alert_window else _DAY
+        same = (window for window in self.windows if window.seconds == seconds)
+        return next(same, self.windows[-1])
+
+    @property
+    def maturity(self) -> float:
+        """Seconds from a prediction to its judgement; 0 where the label is in the same record."""
+        return self.labels.maturity if self.labels else 0.0
+
+    @property
+    def label_field(self) -> str | None:
+        """Where the label stands in the prediction's record; None where a label log is configured."""
+        return None if self.labels else self.predictions.fields.label
+
+    def profile_path(self, version: str) -> Path | None:
+        """Return the profile that the version is compared with, None where it has none."""
+        return self.profile.get(version, self.profile.get("default"))
+
+    def drift_limit(self, column: str, method: str) -> float | None:
+        """Return the limit of the column's drift by the method, None where no alert is wanted."""
+        return _limit(self.drift.columns.get(column), self.drift, method)
+
+    def health_limit(self, column: str, check: str) -> float | None:
+        """Return the limit of the share of the column's values that fail the check (0..1)."""
+        return _limit(self.health.columns.get(column), self.health, check)
+
+
+class Root(Section):
+    """The whole file."""
+
+    exporter: Exporter = Exporter()
+    host: Host = Host()
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+
+
+def _limit(own: Section | None, common: Section, name: str) -> float | None:
+    for section in (own, common):
+        limit = getattr(section, name, None)
+        if isinstance(limit, Limit | RatioLimit):
+            return limit.max
+    return None

@@ -22,6 +22,7 @@ NEWCOMBE_BELOW = 40
 
 _UPPER_TAIL = (1 + CONFIDENCE) / 2
 _Z = float(ndtri(_UPPER_TAIL))
+_END = 1e-12
 
 
 def t_quantile(degrees: float) -> float:
@@ -113,14 +114,16 @@ def newcombe(auc: float, positives: float, negatives: float) -> Interval:
     The values whose distance from `auc` is z standard errors, these being those of Hanley and
     McNeil (1982) at that value with both class sizes replaced by their mean.
     """
-    shared = (positives + negatives) / 2 - 1
+    shared = max((positives + negatives) / 2 - 1, 0.0)
 
     def excess(theta: float) -> float:
         spread = 1 + shared * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return float((auc - theta) ** 2 - _Z**2 * theta * (1 - theta) * spread / (positives * negatives))
 
-    lower = 0.0 if auc <= 0 else float(brentq(excess, 0.0, auc))
-    upper = 1.0 if auc >= 1 else float(brentq(excess, auc, 1.0))
+    # The ends 0 and 1 are roots of their own that say nothing, so the search stops short of them.
+    inner = min(max(auc, _END), 1 - _END)
+    lower = 0.0 if auc <= 0 else float(brentq(excess, 0.0, inner))
+    upper = 1.0 if auc >= 1 else float(brentq(excess, inner, 1.0))
     return lower, upper
 
 

@@ -75,20 +75,15 @@ def average_precision(scores: ScoreHistogram) -> float:
 def average_precision_range(scores: ScoreHistogram) -> tuple[float, float]:
     """Least and greatest average precision that the unbinned scores can have.
 
-    They are reached where each bin has its positives last, or first. The sums of (a + r) / (b + r)
-    over r = 1 .. P within a bin are differences of the digamma function.
+    The greatest has each bin's positives tied above its negatives; the least has them below, one by
+    one: the sum of (a + r) / (b + r) over r = 1 .. P is then a difference of digamma functions.
     """
     ranks = _ranks(scores)
-    hits_above = ranks.hits - ranks.positives
-    rows_above = ranks.rows - ranks.positives - ranks.negatives
-    first = _run(hits_above, rows_above, ranks.positives)
-    last = _run(hits_above, rows_above + ranks.negatives, ranks.positives)
-    return float(last / ranks.hits[-1]), float(first / ranks.hits[-1])
-
-
-def _run(hits: FloatArray, rows: FloatArray, length: FloatArray) -> float:
-    harmonic = digamma(rows + length + 1) - digamma(rows + 1)
-    return float(np.sum(length - (rows - hits) * harmonic))
+    greatest = np.sum(ranks.positives * ranks.hits / np.maximum(ranks.rows - ranks.negatives, 1))
+    rows_above = ranks.rows - ranks.positives
+    misses = ranks.rows - ranks.hits
+    least = np.sum(ranks.positives - misses * (digamma(ranks.rows + 1) - digamma(rows_above + 1)))
+    return float(least / ranks.hits[-1]), float(greatest / ranks.hits[-1])
 
 
 def average_precision_without_one(scores: ScoreHistogram) -> tuple[FloatArray, FloatArray]:

@@ -17,7 +17,7 @@ help: ## show this list
 
 run: ## start the demo: traffic, exporter, Prometheus, Alertmanager; Ctrl-C stops all of it
 	@.ci/make_venv.sh run
-	@timeout --foreground 90 .ci/fetch_tools.sh || echo 'run: going on without what is missing'
+	@FETCH_SECONDS=60 .ci/fetch_tools.sh || echo 'run: going on without what is missing'
 	@$(PYTHON_VENV) exporter/demo/run.py start $(RUN_FLAGS)
 
 stop: ## stop a demo that runs in another terminal

@@ -5,6 +5,7 @@
 #
 #   .ci/fetch_tools.sh [--node-exporter] [--chromium]
 #
+# FETCH_SECONDS (default 240) limits each download.
 # Exit 0: all programs are there and run. Exit 1: at least one is missing; the message says why.
 set -euo pipefail
 
@@ -42,7 +43,7 @@ missing_of() {
 
 # apt with lists and cache of its own. The machine's sources, keys and proxy settings stay in force; hooks
 # that would touch the machine, and indexes that nobody reads here, do not.
-apt() { apt-get -qq -c "$tools/apt/apt.conf" "$@"; }
+apt() { timeout --foreground "${FETCH_SECONDS:-240}" apt-get -qq -c "$tools/apt/apt.conf" "$@"; }
 
 write_apt_conf() {
   mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial"

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# So that `from tests.tools import ...` works however pytest was started.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+REPOSITORY = Path(__file__).resolve().parent.parent
+# So that `from tests.tools import ...` works however pytest was started, and the demo's scripts import
+# each other as they do when they are run.
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "exporter" / "demo")]
 
 settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
 settings.load_profile("seeded")

@@ -12,20 +12,27 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ml_exporter.config_checks import Finding, check_model, check_root, suggestion
+from ml_exporter.config_logs import Labels, PredictionFields, Predictions
 from ml_exporter.config_model import (
     Drift,
     Exporter,
     Health,
     Host,
-    Labels,
     Model,
-    PredictionFields,
-    Predictions,
     ProcessMatch,
     Root,
     Target,
 )
-from ml_exporter.config_source import ConfigError, Location, Problem, Source, key_text, plain, read_source
+from ml_exporter.config_source import (
+    ConfigError,
+    Location,
+    Problem,
+    Source,
+    key_text,
+    label_text,
+    plain,
+    read_source,
+)
 from ml_exporter.config_types import Window, parse_duration
 
 __all__ = [
@@ -132,8 +139,10 @@ def _validate(source: Source, base: Path) -> Root | None:
     try:
         root = Root.model_validate(data, context=context)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _note(source, detail)
+        details = error.errors(include_url=False)
+        for detail in details:
+            if not _follows(detail, details):
+                _note(source, detail)
         _check_parts(source, data, context)
         return None
     for finding in check_root(root):
@@ -162,6 +171,13 @@ def _check_models(source: Source, models: Mapping[int, Model]) -> None:
         source.add(finding.location, finding.message, finding.remedy)
 
 
+def _follows(detail: Any, details: list[Any]) -> bool:
+    """Tell whether a list is too short only because its items are wrong, which is said already."""
+    at = detail["loc"]
+    deeper = (other["loc"] for other in details if len(other["loc"]) > len(at))
+    return detail["type"] == "too_short" and any(loc[: len(at)] == at for loc in deeper)
+
+
 def _note(source: Source, detail: Any) -> None:
     kind, location, context = detail["type"], tuple(detail["loc"]), detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -175,6 +191,8 @@ def _note(source: Source, detail: Any) -> None:
         message, remedy = context["problem"], context["remedy"]
     else:
         message, remedy = _text(kind, context)
+        if kind == "literal_error" and (given := label_text(detail["input"])) is not None:
+            message = f'"{given}" {message}'
     source.add(source.known(location), message, remedy)
 
 
@@ -187,13 +205,14 @@ def _text(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
         "bool_type": ("is neither true nor false", "write true or false without quotes"),
         "tuple_type": ("is not a list", "write [a, b], or one item a line with a dash"),
         "model_type": ("is not a mapping", "write keys below it, or {key: value}"),
+        "dict_type": ("is not a mapping", "write keys below it, or {key: value}"),
         "mapping_type": ("is not a mapping", "write keys below it, or {key: value}"),
         "finite_number": ("is not finite", "write an ordinary number"),
         "literal_error": ("is not one of the choices", f"use {context.get('expected', '')}"),
-        "greater_than": ("is too small", f"use more than {context.get('gt')}"),
-        "greater_than_equal": ("is too small", f"use at least {context.get('ge')}"),
-        "less_than": ("is too large", f"use less than {context.get('lt')}"),
-        "less_than_equal": ("is too large", f"use at most {context.get('le')}"),
+        "greater_than": ("is too small", f"use more than {context.get('gt', 0):g}"),
+        "greater_than_equal": ("is too small", f"use at least {context.get('ge', 0):g}"),
+        "less_than": ("is too large", f"use less than {context.get('lt', 0):g}"),
+        "less_than_equal": ("is too large", f"use at most {context.get('le', 0):g}"),
         "too_short": ("has too few items", f"give it at least {context.get('min_length')}"),
         "too_long": ("has too many items", f"give it at most {context.get('max_length')}"),
     }

@@ -46,6 +46,8 @@ def _metrics() -> dict[str, _Metric]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a remedy for an unknown name: the nearest known one, or all of them."""
     names = sorted(known)
+    if not names:
+        return "remove it: there is none to name"
     near = get_close_matches(name, names, n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names)}"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field
 
-from ml_exporter.config_source import label_text
+from ml_exporter.config_logs import DAY, Labels, Predictions
 from ml_exporter.config_types import (
     Count,
     DottedPath,
@@ -16,7 +16,6 @@ from ml_exporter.config_types import (
     FilePath,
     FrozenDict,
     FrozenMap,
-    GlobPath,
     Label,
     Name,
     NonNegative,
@@ -28,23 +27,12 @@ from ml_exporter.config_types import (
     Size,
     Window,
     WindowField,
-    invalid,
 )
 
-Format = Literal["jsonl", "csv", "parquet"]
 Detector = Literal["ecusum", "page_hinkley", "ddm", "adwin"]
 ColumnKind = Literal["numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "ignore"]
 
 _DEFAULT_WINDOWS = (Window("1h", 3_600.0), Window("1d", 86_400.0), Window("7d", 604_800.0))
-_DAY = 86_400.0
-
-
-def _features(value: object) -> str | tuple[str, ...]:
-    if isinstance(value, tuple) and value and all(label_text(item) for item in value):
-        return tuple(label_text(item) or "" for item in value)
-    if isinstance(value, str) and value.strip():
-        return value
-    raise invalid("is neither a path nor a list of paths", "name the object of features, or list their paths")
 
 
 def _profile(value: object) -> object:
@@ -83,50 +71,6 @@ class Host(Section):
 
     enabled: bool = True
     processes: tuple[ProcessMatch, ...] = ()
-
-
-class PredictionFields(Section):
-    """Where the values of a prediction stand in its record, as dotted paths; None: the log has none."""
-
-    id: DottedPath = "id"
-    timestamp: DottedPath = "timestamp"
-    version: DottedPath = "version"
-    score: DottedPath | None = None
-    prediction: DottedPath | None = None
-    label: DottedPath | None = None
-    latency_seconds: DottedPath | None = None
-    error: DottedPath | None = None
-    features: Annotated[str | tuple[str, ...], PlainValidator(_features)] = "features"
-
-
-class LabelFields(Section):
-    """Where the values of a label stand in its record; no `timestamp`: the time it was read."""
-
-    id: DottedPath = "id"
-    timestamp: DottedPath | None = None
-    label: DottedPath = "label"
-
-
-class Predictions(Section):
-    """The prediction log: `path` is an absolute glob pattern."""
-
-    path: GlobPath
-    format: Format = "jsonl"
-    fields: PredictionFields = PredictionFields()
-    preset: Name | None = None
-
-
-class Labels(Section):
-    """The label log, and how long to wait for labels (seconds)."""
-
-    path: GlobPath
-    format: Format = "jsonl"
-    fields: LabelFields = LabelFields()
-    maturity: Duration = _DAY
-    wait: PositiveDuration = 30 * _DAY
-    min_coverage: Ratio = 0.9
-    silence: Literal["unknown", "negative"] = "unknown"
-    shared: bool = False
 
 
 class Target(Section):
@@ -229,7 +173,7 @@ class Retrain(Section):
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", repr=False)]
     headers: FrozenMap[Name, FilePath] = FrozenDict({})
     secret_file: FilePath | None = None
-    cooldown: PositiveDuration = _DAY
+    cooldown: PositiveDuration = DAY
     max_per_week: Count | None = None
     max_age: PositiveDuration | None = None
 
@@ -287,7 +231,7 @@ class Model(Section):
     @property
     def alert_window(self) -> Window:
         """The window that thresholds judge: as given, else 1d, else the longest."""
-        seconds = self.given_alert_window.seconds if self.given_alert_window else _DAY
+        seconds = self.given_alert_window.seconds if self.given_alert_window else DAY
         same = (window for window in self.windows if window.seconds == seconds)
         return next(same, self.windows[-1])
 

@@ -11,8 +11,12 @@ import yaml
 
 Location = tuple[str | int, ...]
 
-_NODE_LIMIT = 200_000
+_NODE_LIMIT = 50_000
 _MERGE = "tag:yaml.org,2002:merge"
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+)
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = ("", "~", "null", "Null", "NULL")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -32,7 +36,9 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}: {self.message}; {self.remedy}"
+        text = f"{self.file}:{self.line}: {self.key}: {self.message}; {self.remedy}"
+        # Keys and values come from the file: whatever they hold, a problem stays one line.
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class ConfigError(Exception):
@@ -115,9 +121,14 @@ def read_source(path: Path) -> Source:
 
 
 def _syntax_problem(file: str, error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError):
+        reason = getattr(error, "reason", "cannot be read")
+        return Problem(file, 1, "(syntax)", f"is not YAML: {reason}", "use printable characters")
+    mark, text = error.problem_mark or error.context_mark, error.problem or "cannot be read"
+    if "end of stream" in text and error.context_mark is not None:
+        # What is not closed begins where it was opened, not at the file's end.
+        mark, text = error.context_mark, f"{text} {error.context}"
     line = mark.line + 1 if mark is not None else 1
-    text = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
     if "\\t" in text:
         return Problem(file, line, "(syntax)", "a tab stands where YAML wants spaces", "indent with spaces")
     if "mapping values are not allowed" in text:
@@ -160,11 +171,14 @@ class _Converter:
             self._open.pop()
 
     def _inside(self, node: yaml.Node, location: Location) -> object:
+        if node.tag not in _TAGS:
+            self._source.add(location, f"the tag {node.tag} is not allowed", "remove the tag")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return tuple(self._item(child, (*location, i)) for i, child in enumerate(node.value))
-        return self._scalar(node, location)
+        return self._scalar(node)
 
     def _item(self, node: yaml.Node, location: Location) -> object:
         self._source.lines[location] = node.start_mark.line + 1
@@ -208,30 +222,21 @@ class _Converter:
 
     def _key(self, node: yaml.Node, location: Location) -> str | None:
         if isinstance(node, yaml.ScalarNode):
-            return label_text(self._scalar(node, location)) or str(node.value)
+            return label_text(self._scalar(node)) or str(node.value)
         line = node.start_mark.line + 1
         self._source.problems.append(
             Problem(self._source.file, line, key_text(location), "a key must be plain text", "quote the key")
         )
         return None
 
-    def _scalar(self, node: yaml.Node, location: Location) -> object:
+    def _scalar(self, node: yaml.Node) -> object:
         text = str(node.value)
         quoted = isinstance(node, yaml.ScalarNode) and node.style is not None
-        if node.tag not in _PLAIN_TAGS:
-            self._source.add(location, f"the tag {node.tag} is not allowed", "remove the tag")
-            return None
         # Quoted and block text is text; of the plain rest only YAML 1.2's forms have a type,
         # so that `no` and `2013-01-01` stay what a log would say.
         if quoted or node.tag == "tag:yaml.org,2002:str":
             return text
         return _typed(text)
-
-
-_PLAIN_TAGS = frozenset(
-    f"tag:yaml.org,2002:{name}"
-    for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
-)
 
 
 class _TooLargeError(Exception):

@@ -1,0 +1,75 @@
+"""The configuration of a model's logs: where they are, and where in a record the values stand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import PlainValidator
+
+from ml_exporter.config_source import label_text
+from ml_exporter.config_types import (
+    DottedPath,
+    Duration,
+    GlobPath,
+    Name,
+    PositiveDuration,
+    Ratio,
+    Section,
+    invalid,
+)
+
+Format = Literal["jsonl", "csv", "parquet"]
+
+DAY = 86_400.0
+
+
+def _features(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, tuple) and value and all(label_text(item) for item in value):
+        return tuple(label_text(item) or "" for item in value)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise invalid("is neither a path nor a list of paths", "name the object of features, or list their paths")
+
+
+class PredictionFields(Section):
+    """Where the values of a prediction stand in its record, as dotted paths; None: the log has none."""
+
+    id: DottedPath = "id"
+    timestamp: DottedPath = "timestamp"
+    version: DottedPath = "version"
+    score: DottedPath | None = None
+    prediction: DottedPath | None = None
+    label: DottedPath | None = None
+    latency_seconds: DottedPath | None = None
+    error: DottedPath | None = None
+    features: Annotated[str | tuple[str, ...], PlainValidator(_features)] = "features"
+
+
+class LabelFields(Section):
+    """Where the values of a label stand in its record; no `timestamp`: the time it was read."""
+
+    id: DottedPath = "id"
+    timestamp: DottedPath | None = None
+    label: DottedPath = "label"
+
+
+class Predictions(Section):
+    """The prediction log: `path` is an absolute glob pattern."""
+
+    path: GlobPath
+    format: Format = "jsonl"
+    fields: PredictionFields = PredictionFields()
+    preset: Name | None = None
+
+
+class Labels(Section):
+    """The label log, and how long to wait for labels (seconds)."""
+
+    path: GlobPath
+    format: Format = "jsonl"
+    fields: LabelFields = LabelFields()
+    maturity: Duration = DAY
+    wait: PositiveDuration = 30 * DAY
+    min_coverage: Ratio = 0.9
+    silence: Literal["unknown", "negative"] = "unknown"
+    shared: bool = False

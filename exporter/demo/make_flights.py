@@ -102,7 +102,7 @@ def _join(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) ->
     planes = planes.assign(plane_age=2013 - planes["year"])[["tailnum", "plane_age", "seats"]]
     flights = flights.merge(weather, on=["origin", "hour_start"], how="left", validate="m:1")
     flights = flights.merge(planes, on="tailnum", how="left", validate="m:1")
-    flights[WEATHER] = flights[WEATHER].round(2) + 0.0  # no negative zeros
+    flights[WEATHER] = flights[WEATHER].round(2)
     flights[CATEGORIES] = flights[CATEGORIES].astype("category")
     flights["version"] = "1"
     return flights.sort_values(["ts", "id"], ignore_index=True)

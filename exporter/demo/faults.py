@@ -47,7 +47,7 @@ def _unseen_category(record: Record, rng: random.Random) -> None:
 def _schema(record: Record, _rng: random.Random) -> None:
     features = record["features"]
     features["scheduled_hour"] = features.pop("hour")
-    features["visib"] = f"{features['visib']} miles"
+    features["visib"] = None if features["visib"] is None else f"{features['visib']} miles"
 
 
 def _latency(record: Record, _rng: random.Random) -> None:

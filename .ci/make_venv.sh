@@ -19,7 +19,10 @@ can_make_venv() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 find_python() {
   local python good='' seen=''
   for python in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3; do
-    new_enough "$python" || { seen="$seen $("$python" --version 2>/dev/null || true)"; continue; }
+    if ! new_enough "$python"; then
+      seen=${seen:-$("$python" --version 2>/dev/null || true)}
+      continue
+    fi
     good=$python
     if can_make_venv "$python"; then echo "$python"; return 0; fi
   done
@@ -27,7 +30,7 @@ find_python() {
     say "$("$good" --version) is here, but without the module venv."
     say "On Debian and Ubuntu: sudo apt-get install python3-venv ($("$good" -c 'import sys; print("or python%d.%d-venv" % sys.version_info[:2])'))."
   else
-    say "Python 3.11 or newer is needed; found:${seen:- none}."
+    say "Python 3.11 or newer is needed; found: ${seen:-none}."
     say "Install one (on Debian 12: sudo apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3.11 …"
   fi
   return 1
@@ -62,5 +65,5 @@ if ! new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/nu
 fi
 case $kind in run) what=. ;; dev) what=.[dev] ;; *) say "unknown kind $kind"; exit 2 ;; esac
 say "installing $what (this happens once)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$what"
+.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --editable "$what"
 stamp "$kind" >".venv/stamp-$kind"

@@ -24,19 +24,6 @@ PAGER_PORT = 10479
 GRAFANA_PORT = 3000
 # The demo's windows are minutes where a real model's are hours: waiting times of the alerts shrink alike.
 TIME_FACTOR = 60
-FAULTS = (
-    "missing",
-    "shift",
-    "unseen-category",
-    "schema",
-    "label-stop",
-    "label-delay",
-    "traffic-stop",
-    "latency",
-    "errors",
-    "garbage-lines",
-    "flip",
-)
 OPTIONAL = ("pager", "alertmanager", "prometheus", "grafana")
 
 WELCOME = """

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import programs
+from faults import FAULTS
 from supervisor import HOST, Program, ProgramError, Supervisor, port_is_free
 
 STOP_SECONDS = 30.0
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return start(options.keep, options.without)
         if options.command == "stop":
             return stop()
-        return fault(options.names, programs.FAULTS)
+        return fault(options.names, FAULTS)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,28 @@
+"""Write the dashboards: `python -m grafana.builders [--output DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .dashboards import encode
+from .fleet import fleet
+from .model import model
+
+DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
+
+
+def main() -> None:
+    """Write fleet.json and model.json to the output folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m grafana.builders", description="Write Grafana's dashboards."
+    )
+    parser.add_argument("--output", type=Path, default=DASHBOARDS, help="folder (default: %(default)s)")
+    output: Path = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
+    for name, build in (("fleet", fleet), ("model", model)):
+        (output / f"{name}.json").write_text(encode(build()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

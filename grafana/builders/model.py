@@ -1,0 +1,100 @@
+"""One model: is it good, is its input what it was, does it answer, do labels arrive, what is unknown."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
+
+from .dashboards import Row, dashboard
+from .events import events
+from .model_inputs import drift_panels, violation_panels
+from .model_labels import label_panels, source_panels
+from .model_quality import quality_panels, version_panels
+from .model_traffic import traffic_panels
+from .names import MODEL_UID, STATES
+from .panels import About, number, words
+from .promql import ONE_MODEL, select, state
+from .tables import Column, rows
+from .variables import of_one_model, scope
+
+CHOSEN = 'model="$model"'
+
+
+def model() -> Dashboard:
+    """Return the dashboard of one model."""
+    return dashboard(
+        MODEL_UID,
+        "Models: one model",
+        "How good is one model, on which inputs, how does it answer, and what cannot be known now?",
+        [*scope(), *of_one_model()],
+        events(ONE_MODEL, CHOSEN),
+        [
+            Row("", [(_state(), 4, 6), (_versions(), 10, 6), (_unavailable(), 10, 6)]),
+            Row("Quality", quality_panels()),
+            Row("Versions side by side", version_panels()),
+            Row("Drift of inputs, scores and labels", drift_panels()),
+            Row("Violations of input checks", violation_panels()),
+            Row("Traffic", traffic_panels()),
+            Row("Labels", label_panels()),
+            Row("Log sources", source_panels()),
+        ],
+    )
+
+
+def _state() -> Panel:
+    about = About(
+        "Does this model need attention?",
+        "fine. The worst alert that fires for the model; unknown while the alert rules do not run.",
+        (
+            "MLQualityBelowTarget",
+            "MLQualityAboveTarget",
+            "MLModelDrift",
+            "MLInputViolations",
+            "MLNoPredictions",
+        ),
+    )
+    mapping = words({float(value): look for value, look in STATES.items()})
+    return number(
+        about, f"max({state(ONE_MODEL, CHOSEN)})", unit="none", mappings=(mapping,), no_value="unknown"
+    )
+
+
+def _versions() -> Panel:
+    about = About(
+        "Which versions are there, and who owns the model?",
+        "One champion, the version that pages are about, and a profile for every version that is compared.",
+    )
+    versions = select("ml_model_version_info", ONE_MODEL, 'version=~"$version"')
+    owner = select("ml_model_info", ONE_MODEL)
+    profile = select("ml_profile_info", ONE_MODEL, 'version=~"$version"')
+    exprs = [
+        f"{versions} * on (job, instance, model) group_left (team, task) {owner}",
+        f"group by (job, instance, model, version, profile) ({profile})",
+    ]
+    columns = [
+        Column("version", "Version"),
+        Column("role", "Role"),
+        Column("profile", "Profile"),
+        Column("team", "Team"),
+        Column("task", "Task"),
+        Column("instance", "Instance"),
+    ]
+    return rows(about, exprs, columns, sort="Version", descending=False)
+
+
+def _unavailable() -> Panel:
+    about = About(
+        "What cannot be computed now, and why?",
+        "Nothing. immature and too_few_rows pass by themselves; low_coverage and no_labels are about labels; "
+        "no_profile and short_reference want another profile; error stands in the exporter's log.",
+        ("MLQualityUnknown",),
+    )
+    missing = select("ml_unavailable", ONE_MODEL, 'version=~"$version"')
+    columns = [
+        Column("subject", "Statistic"),
+        Column("reason", "Reason"),
+        Column("window", "Window"),
+        Column("version", "Version"),
+        Column("instance", "Instance"),
+    ]
+    by = "group by (subject, reason, window, version, instance)"
+    return rows(about, [f"{by} ({missing})"], columns, sort="Statistic", descending=False)

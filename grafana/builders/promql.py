@@ -1,0 +1,105 @@
+"""PromQL that several panels share. Every selector is limited to the chosen job and instance."""
+
+SCOPE = 'job=~"$job", instance=~"$instance"'
+ONE_MODEL = f'{SCOPE}, model="$model"'
+MANY_MODELS = f'{SCOPE}, model=~"$model"'
+# An alert about something that is gone has no instance, and ".+" does not match an absent label.
+ALERT_SCOPE = 'job=~"$job", instance=~"$instance|"'
+WATCHDOG = 'ALERTS{alertname="MLWatchdog", alertstate="firing"}'
+
+REPLICA = "job, instance, model"
+ON_VERSION = "on (job, instance, model, version)"
+ON_TARGET = "on (job, instance, model, metric, window)"
+ON_DRIFT = "on (job, instance, model, column, method, window, reference)"
+ON_CHECK = "on (job, instance, model, column, check, window)"
+
+
+def select(metric: str, scope: str, *matchers: str) -> str:
+    """Return a selector of `metric` within `scope` (SCOPE, ONE_MODEL or MANY_MODELS) and more matchers."""
+    return f"{metric}{{{', '.join((scope, *matchers))}}}"
+
+
+def of_champion(scope: str) -> str:
+    """Return what limits a vector with a version to the version that serves."""
+    role = select("ml_model_version_info", scope, 'role="champion"')
+    return f"and {ON_VERSION} {role}"
+
+
+def rate(metric: str, scope: str, *matchers: str) -> str:
+    """Return the increase per second of a counter over the panel's rate interval."""
+    return f"rate({select(metric, scope, *matchers)}[$__rate_interval])"
+
+
+def breaches(scope: str) -> str:
+    """Return the champion's metrics whose 95 % bound is on the wrong side of the target."""
+    upper, lower = select("ml_quality_upper", scope), select("ml_quality_lower", scope)
+    at_least = select("ml_quality_target", scope, 'bound="min"')
+    at_most = select("ml_quality_target", scope, 'bound="max"')
+    return (
+        f"(({upper} < {ON_TARGET} group_left () {at_least})"
+        f" or ({lower} > {ON_TARGET} group_left () {at_most})) {of_champion(scope)}"
+    )
+
+
+def unjudged(scope: str) -> str:
+    """Return the targets for which the champion has no bounds now."""
+    judged = f"{select('ml_quality_lower', scope)} {of_champion(scope)}"
+    return (
+        f"group by (job, instance, model, metric, window) ({select('ml_quality_target', scope)})"
+        f" unless {ON_TARGET} ({judged})"
+    )
+
+
+def drifted(scope: str) -> str:
+    """Return the columns above both their limit and the noise."""
+    drift = select("ml_drift", scope)
+    limit, noise = select("ml_drift_limit", scope), select("ml_drift_noise", scope)
+    return f"({drift} > {ON_DRIFT} group_left () {limit}) and {drift} > {noise}"
+
+
+def violating(scope: str) -> str:
+    """Return the input checks that fail more often than their limit."""
+    ratio = select("ml_input_violation_ratio", scope)
+    return f"{ratio} > {ON_CHECK} group_left () {select('ml_input_violation_limit', scope)}"
+
+
+def prediction_age(scope: str) -> str:
+    """Return the age of each model's newest prediction in seconds, by the exporter's clock."""
+    newest = select("ml_last_prediction_timestamp_seconds", scope)
+    return (
+        f"{select('ml_exporter_clock_timestamp_seconds', SCOPE)} - on (job, instance) group_right () {newest}"
+    )
+
+
+def firing(matchers: str, *more: str) -> str:
+    """Return the alerts that fire now for models that match, the Watchdog excepted."""
+    return select("ALERTS", ALERT_SCOPE, matchers, 'alertname=~"ML.+"', 'alertstate="firing"', *more)
+
+
+def known_models(scope: str) -> str:
+    """Return (job, model, team) of every model seen in the shown time, also of those that are gone."""
+    info = select("ml_model_info", scope)
+    by = "group by (job, model, team)"
+    return f"{by} ({info}) or on (job, model) {by} (last_over_time({info}[$__range]))"
+
+
+def state(scope: str, model: str) -> str:
+    """Return each model's state (names.STATES) by (job, model): the worst alert that fires for it.
+
+    It is unknown where the alert rules do not run (no Watchdog) or the model is gone. `model` is the
+    matcher on the model's name alone.
+    """
+    by = "by (job, model)"
+    info = select("ml_model_info", scope)
+    critical, warning, info_only = (
+        f"group {by} ({firing(model, _severity(name))})" for name in ("critical", "warning", "info")
+    )
+    return (
+        f"4 * {critical} or 3 * {warning} or 1 * {info_only}"
+        f" or 0 * group {by} ({info}) and on () {WATCHDOG}"
+        f" or 2 * group {by} (last_over_time({info}[$__range]))"
+    )
+
+
+def _severity(name: str) -> str:
+    return f'severity="{name}"'

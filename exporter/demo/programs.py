@@ -36,11 +36,15 @@ What to look at, in the exporter's metrics:
   ml_drift             how far each feature is from the training data; ml_drift_noise is chance alone
   ml_unavailable       what cannot be told now, and why
 
-In another terminal:   make fault shift    breaks the data; a page arrives here in a minute or two
-                       make fault none     heals it
+{faults}
 Logs of all programs:  {logs}
 Ctrl-C stops everything.
 """
+PAGED = """In another terminal:   make fault shift    breaks the data; a page arrives here in a minute or two
+                       make fault none     heals it"""
+NOT_PAGED = """In another terminal:   make fault shift    breaks the data, which ml_drift shows
+                       make fault none     heals it
+Without Prometheus, Alertmanager and the pager no page arrives."""
 
 
 def tool(*names: str) -> Path | None:
@@ -158,7 +162,10 @@ def welcome(started: Collection[Program]) -> str:
     }
     shown = [pages[program.name] for program in started if program.name in pages]
     addresses = "\n".join(f"  {what:<12} http://{HOST}:{port}{path}" for what, port, path in shown)
-    return WELCOME.format(addresses=addresses, logs=RUN.relative_to(ROOT))
+    paged = {"prometheus", "alertmanager", "pager"} <= {program.name for program in started}
+    return WELCOME.format(
+        addresses=addresses, faults=PAGED if paged else NOT_PAGED, logs=RUN.relative_to(ROOT)
+    )
 
 
 def write_grafana_password() -> None:

@@ -177,6 +177,16 @@ def test_what_is_not_wanted_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert names == ["traffic", "exporter", "alertmanager", "prometheus"]
 
 
+def test_the_terminal_shows_the_addresses_and_promises_no_page_that_cannot_come() -> None:
+    small = programs.welcome([programs.traffic(), programs.exporter()])
+    assert "http://127.0.0.1:10477/metrics" in small
+    assert "no page arrives" in small
+    all_of_it = [programs.exporter(), programs.pager()]
+    all_of_it += [programs.alertmanager(Path("/am")), programs.prometheus(Path("/prom"))]
+    assert "a page arrives here" in programs.welcome(all_of_it)
+    assert "http://127.0.0.1:9093/" in programs.welcome(all_of_it)
+
+
 def test_grafanas_password_is_for_this_user_only(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "GRAFANA_PASSWORD", demo / "password")
     programs.write_grafana_password()

@@ -101,11 +101,24 @@ wrap() {
   mv -f -- "$bin/$name.new" "$bin/$name"
 }
 
+# For a machine without any font: those that came with the package.
+write_fonts_conf() {
+  cat >"$tools/root/fonts.conf" <<CONF
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+CONF
+}
+
 link() {
   case $1 in
     prometheus) wrap prometheus 'exec "$root/usr/bin/prometheus" --web.local-assets="$root/usr/share/prometheus/web" "$@"' ;;
-    chromium) wrap chromium 'export LD_LIBRARY_PATH="$root/usr/lib/$(uname -m)-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-if [ ! -e /etc/fonts/fonts.conf ]; then export FONTCONFIG_PATH="$root/etc/fonts" FONTCONFIG_SYSROOT="$root"; fi
+    chromium) write_fonts_conf; wrap chromium 'lib=lib/$(uname -m)-linux-gnu
+export LD_LIBRARY_PATH="$root/usr/$lib:$root/$lib:$root/usr/$lib/pulseaudio${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+[ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_FILE="$root/fonts.conf"
 exec "$root/usr/lib/chromium/chromium" "$@"' ;;
     *) mkdir -p "$bin" && ln -sfn "../root/usr/bin/$2" "$bin/$1" ;;
   esac

@@ -1,0 +1,215 @@
+"""Every query of a dashboard: listed, given values for its variables, and run as Grafana would run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from tests.tools import REPOSITORY
+
+DASHBOARDS = REPOSITORY / "grafana" / "dashboards"
+ALL = ".+"
+MOST_LINES = 5
+LABEL_VALUES = re.compile(r"label_values\((.+), *(\w+)\)")
+QUERY_RESULT = re.compile(r"query_result\((.+)\)")
+LEGEND_LABEL = re.compile(r"{{\s*(\w+)\s*}}")
+
+Json = dict[str, Any]
+Series = list[Json]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One PromQL query of a dashboard; `name` tells where it stands."""
+
+    name: str
+    expr: str
+    instant: bool = False
+    panel: Json = field(default_factory=dict, compare=False)
+    target: Json = field(default_factory=dict, compare=False)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the panel is shown once for each value of a variable."""
+        return "repeat" in self.panel
+
+
+def dashboards() -> dict[str, Json]:
+    """Return the committed dashboards by their files' names."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def panels(dashboard: Json) -> list[Json]:
+    """Return the panels that show something, those in collapsed rows as well."""
+    every = [inner for panel in dashboard["panels"] for inner in (panel, *panel.get("panels", ()))]
+    return [panel for panel in every if panel["type"] != "row"]
+
+
+def queries(dashboard: Json) -> list[Query]:
+    """Return the queries of a dashboard's panels, variables and annotations, with variables in them."""
+    title = dashboard["title"]
+    return [
+        *(
+            Query(
+                f"{title}: {panel['title']} [{target['refId']}]",
+                target["expr"],
+                target["instant"],
+                panel,
+                target,
+            )
+            for panel in panels(dashboard)
+            for target in panel["targets"]
+        ),
+        *(
+            Query(f"{title}: annotation {annotation['name']}", annotation["expr"])
+            for annotation in dashboard["annotations"]["list"]
+        ),
+        *(
+            Query(f"{title}: variable {variable['name']}", variable_expr(variable["query"]["query"]), True)
+            for variable in query_variables(dashboard)
+        ),
+    ]
+
+
+def query_variables(dashboard: Json) -> list[Json]:
+    """Return the variables whose values come from Prometheus, in their order."""
+    return [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+
+
+def variable_expr(text: str) -> str:
+    """Return the PromQL in Grafana's label_values(...) or query_result(...)."""
+    found = LABEL_VALUES.fullmatch(text) or QUERY_RESULT.fullmatch(text)
+    assert found, f"neither label_values nor query_result: {text}"
+    return found[1]
+
+
+def substitute(expr: str, values: Mapping[str, str]) -> str:
+    """Put values for $name; those of Grafana's own variables are called as there, without the $."""
+    for name in sorted(values, key=len, reverse=True):
+        expr = expr.replace(f"${{{name}}}", values[name]).replace(f"${name}", values[name])
+    assert "$" not in expr, f"a variable without a value in {expr}"
+    return expr
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus, asked at one moment for the time that a dashboard shows."""
+
+    url: str
+    shown: float
+    now: float = field(default_factory=time.time)
+
+    def ask(self, expr: str, *, instant: bool) -> Series:
+        """Return the series of a query; an error of Prometheus fails with its text."""
+        if instant:
+            return self._get("query", {"query": expr, "time": str(self.now)})
+        step = max(1.0, self.shown / 240)
+        span = {"start": str(self.now - self.shown), "end": str(self.now), "step": str(step)}
+        return self._get("query_range", {"query": expr, **span})
+
+    def _get(self, path: str, parameters: dict[str, str]) -> Series:
+        answer = requests.post(f"{self.url}/api/v1/{path}", data=parameters, timeout=30).json()
+        assert answer["status"] == "success", f"{answer.get('error')} in {parameters['query']}"
+        result: Series = answer["data"]["result"]
+        return result
+
+
+def variable_values(
+    prometheus: Prometheus, dashboard: Json, builtin: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Return what each variable offers, by the variables before it: the first value, or all, is chosen."""
+    offered: dict[str, list[str]] = {}
+    for variable in query_variables(dashboard):
+        text, chosen = variable["query"]["query"], {**builtin, **_chosen(dashboard, offered)}
+        series = prometheus.ask(substitute(variable_expr(text), chosen), instant=True)
+        found = LABEL_VALUES.fullmatch(text)
+        values = [
+            one["metric"].get(found[2], "") if found else _by_regex(variable["regex"], one) for one in series
+        ]
+        offered[variable["name"]] = list(dict.fromkeys(value for value in values if value))
+    return offered
+
+
+def run_queries(
+    prometheus_url: str,
+    expected_empty: Mapping[str, str] | None = None,
+    *,
+    shown_seconds: float = 900.0,
+    rate_interval: str = "1m",
+) -> dict[str, int]:
+    """Run every query of every dashboard and return how many series each brought, by the query's name.
+
+    All of these fail, in one message: a query that Prometheus refuses; one that brings nothing and is not
+    in `expected_empty` (name to reason); a name there that no query has; a graph with more than five
+    lines; a legend or a table's column that names a label the series do not have.
+    """
+    expected, counts, problems = dict(expected_empty or {}), dict[str, int](), list[str]()
+    prometheus = Prometheus(prometheus_url.rstrip("/"), shown_seconds)
+    builtin = {"__rate_interval": rate_interval, "__range": f"{shown_seconds:.0f}s"}
+    for dashboard in dashboards().values():
+        offered = variable_values(prometheus, dashboard, builtin)
+        chosen = {**builtin, **_chosen(dashboard, offered)}
+        results: dict[str, list[Series]] = {}
+        for query in queries(dashboard):
+            every = [chosen]
+            if query.repeats:
+                every = [{**chosen, query.panel["repeat"]: value} for value in offered[query.panel["repeat"]]]
+            found = [prometheus.ask(substitute(query.expr, one), instant=query.instant) for one in every]
+            results[query.name] = found
+            counts[query.name] = sum(map(len, found))
+            if not counts[query.name] and query.name not in expected:
+                problems.append(
+                    f"nothing from {query.name}: {substitute(query.expr, every[0] if every else chosen)}"
+                )
+        problems += _wrong_shapes(dashboard, results)
+    problems += [
+        f"expected to be empty, but no such query: {name}" for name in expected if name not in counts
+    ]
+    assert not problems, "\n".join(problems)
+    return counts
+
+
+def _chosen(dashboard: Json, offered: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    every = {variable["name"] for variable in query_variables(dashboard) if variable["includeAll"]}
+    return {name: ALL if name in every else (values[0] if values else "") for name, values in offered.items()}
+
+
+def _by_regex(regex: str, series: Json) -> str:
+    # Grafana matches against the series as text.
+    text = "{" + ",".join(f'{name}="{value}"' for name, value in series["metric"].items()) + "}"
+    found = re.search(regex.strip("/"), text)
+    return found[1] if found else ""
+
+
+def _wrong_shapes(dashboard: Json, results: Mapping[str, list[Series]]) -> Iterator[str]:
+    for panel in panels(dashboard):
+        mine = [(query, results[query.name]) for query in queries(dashboard) if query.panel is panel]
+        if panel["type"] == "timeseries":
+            shown = [sum(map(len, times)) for times in zip(*(found for _, found in mine), strict=True)]
+            yield from (f"{lines} lines in {panel['title']}" for lines in shown if lines > MOST_LINES)
+        for query, found in mine:
+            labels = set(LEGEND_LABEL.findall(query.target["legendFormat"]))
+            missing = {label for one in found for series in one for label in labels - set(series["metric"])}
+            yield from (f"{query.name}: no label {label} for the legend" for label in sorted(missing))
+        yield from _missing_columns(panel, [series for _, found in mine for one in found for series in one])
+
+
+def _missing_columns(panel: Json, series: Series) -> Iterator[str]:
+    labels = {label for one in series for label in one["metric"]}
+    fields = {
+        name
+        for step in panel.get("transformations", ())
+        for name in (*step["options"].get("include", {}).get("names", ()), *_matrix(step["options"]))
+    }
+    wanted = {name for name in fields if not name.startswith("Value")}
+    if series:
+        yield from (f"{panel['title']}: no label {name} for a column" for name in sorted(wanted - labels))
+
+
+def _matrix(options: Json) -> list[str]:
+    return [options[key] for key in ("rowField", "columnField") if key in options]

@@ -1,0 +1,240 @@
+"""The rules every dashboard keeps: layout, words, variables, links, annotations."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import warnings
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.grafana.queries import Json, dashboards, panels, query_variables
+from tests.tools import REPOSITORY
+
+ALL_DASHBOARDS = dashboards()
+EVERY = pytest.mark.parametrize("name", sorted(ALL_DASHBOARDS))
+PANEL_TYPES = {"timeseries", "stat", "table", "state-timeline", "bargauge"}
+ALERT_NAME = re.compile(r"\bML[A-Z]\w+")
+UNITS = {"none", "short", "s", "percentunit", "reqps"}
+
+
+def alert_names() -> set[str]:
+    rules = (REPOSITORY / "prometheus" / "rules").glob("*.yml")
+    groups = [group for path in rules for group in yaml.safe_load(path.read_text("utf-8"))["groups"]]
+    return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def sizes(panel: Json) -> tuple[int, int, int, int]:
+    grid = panel["gridPos"]
+    return grid["x"], grid["y"], grid["x"] + grid["w"], grid["y"] + grid["h"]
+
+
+def lost(before: Any, after: Any, path: str = "") -> list[str]:
+    """Return where `after` lacks or changes something of `before`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [line for key in before for line in lost(before[key], after.get(key), f"{path}.{key}")]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [line for index, (old, new) in pairs for line in lost(old, new, f"{path}[{index}]")]
+    return [] if before == after else [f"{path}: {before!r} became {after!r}"]
+
+
+def test_the_committed_dashboards_are_what_the_builders_write(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "grafana.builders", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
+    written = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    committed = (REPOSITORY / "grafana" / "dashboards").iterdir()
+    assert written == {path.name: path.read_text("utf-8") for path in committed}
+
+
+@EVERY
+def test_every_key_is_one_that_grafanas_schema_knows(name: str) -> None:
+    with warnings.catch_warnings():
+        # The SDK recommends its newer kind of dashboard, which the file provider does not read.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from grafana_foundation_sdk.cog.encoder import JSONEncoder
+        from grafana_foundation_sdk.cog.plugins import register_default_plugins
+        from grafana_foundation_sdk.models.dashboard import Dashboard
+    register_default_plugins()
+    read = Dashboard.from_json(ALL_DASHBOARDS[name])
+    assert lost(ALL_DASHBOARDS[name], __import__("json").loads(JSONEncoder().encode(read))) == []
+
+
+def test_a_key_that_is_lost_is_noticed() -> None:
+    assert lost({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}) == [".a[0].c: 2 became None"]
+
+
+@EVERY
+def test_the_frame(name: str) -> None:
+    dashboard = ALL_DASHBOARDS[name]
+    assert dashboard["uid"] == f"ml-{name}"
+    assert dashboard["schemaVersion"] <= 42
+    assert dashboard["editable"] is False
+    assert "id" not in dashboard
+    [link] = dashboard["links"]
+    assert (link["type"], link["tags"]) == ("dashboards", dashboard["tags"])
+    assert link["includeVars"]
+    assert link["keepTime"]
+    assert "placement" not in link
+
+
+@EVERY
+def test_the_variables(name: str) -> None:
+    variables = {variable["name"]: variable for variable in ALL_DASHBOARDS[name]["templating"]["list"]}
+    source = variables["datasource"]
+    assert (source["type"], source["query"], source["label"]) == ("datasource", "prometheus", "Data source")
+    for label in ("job", "instance"):
+        assert variables[label]["label"] == label.capitalize()
+        assert variables[label]["multi"]
+        assert (variables[label]["includeAll"], variables[label]["allValue"]) == (True, ".+")
+    assert "model" in variables
+    for variable in query_variables(ALL_DASHBOARDS[name]):
+        assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert variable["refresh"] == 2, "variables refresh when the time range changes"
+        assert variable["label"]
+        assert variable["definition"] == variable["query"]["query"]
+        assert not [key for key in variable if key.startswith("auto")]
+
+
+@EVERY
+def test_each_panel_asks_a_question_and_says_what_a_good_answer_is(name: str) -> None:
+    alerts = alert_names()
+    for panel in panels(ALL_DASHBOARDS[name]):
+        text = panel["description"]
+        assert panel["title"].endswith("?")
+        assert text.startswith("Good: ")
+        named = set(ALERT_NAME.findall(text))
+        assert named <= alerts, panel["title"]
+        assert bool(named) != text.endswith("No alert watches this."), panel["title"]
+
+
+@EVERY
+def test_each_panel_is_complete(name: str) -> None:
+    every = panels(ALL_DASHBOARDS[name])
+    assert len({panel["title"] for panel in every}) == len(every)
+    for panel in every:
+        assert panel["type"] in PANEL_TYPES
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        references = [target["refId"] for target in panel["targets"]]
+        assert references == list("ABCDEFGHIJKLMNOP"[: len(references)])
+        for target in panel["targets"]:
+            assert target["datasource"] == panel["datasource"]
+            assert target["range"] != target["instant"]
+            assert target["instant"] == (panel["type"] in {"stat", "table", "bargauge"})
+            assert (target.get("format") == "table") == (panel["type"] == "table")
+    ids = [panel["id"] for panel in ALL_DASHBOARDS[name]["panels"]]
+    assert ids == list(range(1, len(ids) + 1))
+
+
+@EVERY
+def test_panels_lie_on_the_grid_without_overlap(name: str) -> None:
+    every = ALL_DASHBOARDS[name]["panels"]
+    for panel in every:
+        left, _, right, _ = sizes(panel)
+        assert 0 <= left < right <= 24
+    for one, other in combinations(every, 2):
+        (l1, t1, r1, b1), (l2, t2, r2, b2) = sizes(one), sizes(other)
+        apart = r1 <= l2 or r2 <= l1 or b1 <= t2 or b2 <= t1
+        assert apart, f"{one['title']} lies on {other['title']}"
+
+
+@EVERY
+def test_a_panel_is_wide_enough_to_be_read_at_1280_pixels(name: str) -> None:
+    widths = {panel["title"]: panel["gridPos"]["w"] * 1280 / 24 for panel in panels(ALL_DASHBOARDS[name])}
+    assert [title for title, width in widths.items() if width < 200] == []
+    graphs = [panel for panel in panels(ALL_DASHBOARDS[name]) if panel["type"] == "timeseries"]
+    assert min(widths[panel["title"]] for panel in graphs) >= 420
+
+
+@EVERY
+def test_no_threshold_but_the_alerts_own(name: str) -> None:
+    """Limits come from Prometheus as series; a fixed step may only tell none from some, or a ratio of 1."""
+    for panel in panels(ALL_DASHBOARDS[name]):
+        config = panel["fieldConfig"]
+        overrides = [entry for override in config["overrides"] for entry in override["properties"]]
+        every = [
+            config["defaults"]["thresholds"],
+            *(o["value"] for o in overrides if o["id"] == "thresholds"),
+        ]
+        for thresholds in every:
+            assert [step["value"] for step in thresholds["steps"]] in ([None], [None, 1])
+
+
+@EVERY
+def test_overrides_and_sorting_name_what_is_there(name: str) -> None:
+    for panel in panels(ALL_DASHBOARDS[name]):
+        references = {target["refId"] for target in panel["targets"]}
+        [*_, last] = panel.get("transformations") or [{"options": {}}]
+        renamed = set(last["options"].get("renameByName", {}).values())
+        for override in panel["fieldConfig"]["overrides"]:
+            known = {"byFrameRefID": references, "byName": renamed}[override["matcher"]["id"]]
+            assert override["matcher"]["options"] in known, panel["title"]
+        matrix = "\\".join(last["options"].get(key, "") for key in ("rowField", "columnField"))
+        for order in panel["options"].get("sortBy", ()):
+            assert order["displayName"] in renamed | {matrix}, panel["title"]
+
+
+@EVERY
+def test_a_joined_table_shows_each_of_its_queries(name: str) -> None:
+    for panel in panels(ALL_DASHBOARDS[name]):
+        steps = {step["id"]: step["options"] for step in panel.get("transformations", ())}
+        if "merge" in steps:
+            shown = {
+                field for field in steps["filterFieldsByName"]["include"]["names"] if field[:7] == "Value #"
+            }
+            silent = {f"Value #{target['refId']}" for target in panel["targets"]} - shown
+            # The first query of the fleet and of the versions only brings the rows and their labels.
+            assert silent <= {"Value #A", "Value #B"}, panel["title"]
+
+
+@EVERY
+def test_links_lead_to_dashboards_that_exist_and_use_fields_that_do(name: str) -> None:
+    uids = {dashboard["uid"] for dashboard in ALL_DASHBOARDS.values()}
+    for panel in panels(ALL_DASHBOARDS[name]):
+        properties = [one for o in panel["fieldConfig"]["overrides"] for one in o["properties"]]
+        links = [link for one in properties if one["id"] == "links" for link in one["value"]]
+        fields = {
+            field
+            for step in panel.get("transformations", ())
+            for field in step["options"].get("include", {}).get("names", ())
+        }
+        for link in links:
+            assert re.match(r"/d/([\w-]+)\?", link["url"])[1] in uids  # type: ignore[index]  # None fails too
+            assert set(re.findall(r"__data\.fields\.(\w+)", link["url"])) <= fields
+            assert "${__url_time_range}" in link["url"]
+            assert "var-datasource=${datasource}" in link["url"]
+
+
+def test_the_fleets_cells_lead_to_the_model() -> None:
+    [table] = [panel for panel in panels(ALL_DASHBOARDS["fleet"]) if "first?" in panel["title"]]
+    linked = {
+        override["matcher"]["options"]
+        for override in table["fieldConfig"]["overrides"]
+        if any(one["id"] == "links" for one in override["properties"])
+    }
+    assert linked == set(table["transformations"][-1]["options"]["renameByName"].values())
+
+
+@EVERY
+def test_the_annotations(name: str) -> None:
+    annotations = {
+        annotation["name"]: annotation for annotation in ALL_DASHBOARDS[name]["annotations"]["list"]
+    }
+    assert set(annotations) == {"Firing alerts", "New model version", "Config load"}
+    for annotation in annotations.values():
+        assert annotation["enable"]
+        assert annotation["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert annotation["titleFormat"]
+        assert "placement" not in annotation
+    assert annotations["Config load"]["useValueForTime"]
+
+
+def test_no_file_tells_of_one_machine() -> None:
+    for path in (REPOSITORY / "grafana").rglob("*"):
+        if path.suffix in {".json", ".yml", ".py"}:
+            assert not re.search(r"/(home|work|root|tmp)/", path.read_text("utf-8")), path

@@ -109,7 +109,7 @@ def _join(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) ->
 
 
 def recent_delay(flights: pd.DataFrame) -> pd.Series:
-    """Mean delay in minutes of what left the origin in the three hours before the scheduled hour.
+    """Mean delay in minutes of what left the origin 1 to 3 hours before the scheduled departure.
 
     By the actual departure, so that no delay is used before it was known; NaN where nothing left.
     """
@@ -118,8 +118,8 @@ def recent_delay(flights: pd.DataFrame) -> pd.Series:
         gone = group.assign(left=_departure(group)).dropna(subset="left").sort_values("left", kind="stable")
         total = np.concatenate([[0.0], gone["dep_delay"].cumsum()])
         left = gone["left"].reset_index(drop=True)
-        first = left.searchsorted(group["hour_start"] - pd.Timedelta(hours=3))
-        last = left.searchsorted(group["hour_start"])
+        first = left.searchsorted(group["ts"] - pd.Timedelta(hours=3))
+        last = left.searchsorted(group["ts"] - pd.Timedelta(hours=1))
         count = np.where(last > first, last - first, np.nan)
         result[group.index] = (total[last] - total[first]) / count
     return result

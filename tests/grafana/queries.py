@@ -153,25 +153,27 @@ def run_queries(
     builtin = {"__rate_interval": rate_interval, "__range": f"{shown_seconds:.0f}s"}
     for dashboard in dashboards().values():
         offered = variable_values(prometheus, dashboard, builtin)
-        chosen = {**builtin, **_chosen(dashboard, offered)}
         results: dict[str, list[Series]] = {}
         for query in queries(dashboard):
-            every = [chosen]
-            if query.repeats:
-                every = [{**chosen, query.panel["repeat"]: value} for value in offered[query.panel["repeat"]]]
-            found = [prometheus.ask(substitute(query.expr, one), instant=query.instant) for one in every]
-            results[query.name] = found
-            counts[query.name] = sum(map(len, found))
+            exprs = _exprs(query, {**builtin, **_chosen(dashboard, offered)}, offered)
+            results[query.name] = [prometheus.ask(expr, instant=query.instant) for expr in exprs]
+            counts[query.name] = sum(map(len, results[query.name]))
             if not counts[query.name] and query.name not in expected:
-                problems.append(
-                    f"nothing from {query.name}: {substitute(query.expr, every[0] if every else chosen)}"
-                )
+                problems.append(f"nothing from {query.name}: {'; '.join(exprs)}")
         problems += _wrong_shapes(dashboard, results)
     problems += [
-        f"expected to be empty, but no such query: {name}" for name in expected if name not in counts
+        f"expected empty, but there is no such query: {name}" for name in set(expected) - set(counts)
     ]
     assert not problems, "\n".join(problems)
     return counts
+
+
+def _exprs(query: Query, chosen: Mapping[str, str], offered: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what is asked: a repeated panel asks once for each value of its variable."""
+    if not query.repeats:
+        return [substitute(query.expr, chosen)]
+    variable = query.panel["repeat"]
+    return [substitute(query.expr, {**chosen, variable: value}) for value in offered[variable]]
 
 
 def _chosen(dashboard: Json, offered: Mapping[str, Sequence[str]]) -> dict[str, str]:

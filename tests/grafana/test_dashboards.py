@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_every_key_is_one_that_grafanas_schema_knows(name: str) -> None:
         from grafana_foundation_sdk.models.dashboard import Dashboard
     register_default_plugins()
     read = Dashboard.from_json(ALL_DASHBOARDS[name])
-    assert lost(ALL_DASHBOARDS[name], __import__("json").loads(JSONEncoder().encode(read))) == []
+    assert lost(ALL_DASHBOARDS[name], json.loads(JSONEncoder().encode(read))) == []
 
 
 def test_a_key_that_is_lost_is_noticed() -> None:

@@ -39,7 +39,7 @@ def selectors(query: Query) -> Iterator[tuple[str, dict[str, list[str]]]]:
             values: dict[str, list[str]] = {}
             for matcher in node.matchers.matchers:
                 values.setdefault(matcher.name, []).append(matcher.value)
-            yield node.name, values
+            yield node.name or "", values
 
 
 def family(metric: str) -> str:
@@ -51,7 +51,7 @@ def family(metric: str) -> str:
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(ALL_QUERIES) > 100
+    assert len(ALL_QUERIES) >= 100
 
 
 @EVERY
@@ -97,7 +97,7 @@ def test_counters_only_inside_rate_or_increase(query: Query) -> None:
     inside: list[str] = []
     for node in nodes(parse(query)):
         if isinstance(node, promql_parser.Call) and node.func.name in COUNTER_FUNCTIONS:
-            inside += [s.name for s in nodes(node) if isinstance(s, promql_parser.VectorSelector)]
+            inside += [s.name or "" for s in nodes(node) if isinstance(s, promql_parser.VectorSelector)]
     cumulative = [name for name, _ in selectors(query) if KINDS.get(family(name)) in {"counter", "histogram"}]
     assert sorted(cumulative) == sorted(inside)
 

@@ -16,6 +16,7 @@ from ml_exporter.stats.result import Result, Unavailable, Value
 
 Kind: TypeAlias = Literal["numeric", "categorical"]
 Bins: TypeAlias = Literal["coarse", "fine"]
+Rows: TypeAlias = Literal["harmonic", "total"]
 
 MINIMUM_ROWS = 10
 
@@ -77,7 +78,8 @@ class Method:
     """A registered distance.
 
     `bins` says which counts of a column it wants: the profile's few PSI bins or the fine grid.
-    `power` is the power of the distance that falls as 1/n without drift: the noise floor scales by it.
+    Without drift the distance to the `power` falls as one over the `rows`: the harmonic ones,
+    n m / (n + m), or all n + m.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Method:
     unit: str
     bins: Bins
     power: int
+    rows: Rows
     function: Callable[[Comparison], FloatArray]
 
 
@@ -106,9 +109,17 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("psi", frozenset({"numeric", "categorical"}), "nats", "coarse", 1, _psi),
-            Method("wasserstein", frozenset({"numeric"}), "standard deviations", "fine", 2, _wasserstein),
-            Method("cramers_v", frozenset({"categorical"}), "ratio", "coarse", 2, _cramers_v),
+            Method("psi", frozenset({"numeric", "categorical"}), "nats", "coarse", 1, "harmonic", _psi),
+            Method(
+                "wasserstein",
+                frozenset({"numeric"}),
+                "standard deviations",
+                "fine",
+                2,
+                "harmonic",
+                _wasserstein,
+            ),
+            Method("cramers_v", frozenset({"categorical"}), "ratio", "coarse", 2, "total", _cramers_v),
         )
     }
 )

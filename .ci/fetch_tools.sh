@@ -101,6 +101,15 @@ wrap() {
   mv -f -- "$bin/$name.new" "$bin/$name"
 }
 
+# Debian's Alertmanager reads its templates and pages from a folder whose name is fixed in the program. Here
+# that name becomes one of the same length, the folder that the wrapper opened as file 9.
+free_alertmanager() {
+  local fixed=/usr/share/prometheus/alertmanager start=/proc/self/fd padding
+  padding=$(printf '%*s' $((${#fixed} - ${#start} - 1)) '' | tr ' ' /)
+  LC_ALL=C sed -i "s#$fixed#$start${padding}9#g" "$tools/root/usr/bin/prometheus-alertmanager"
+  mkdir -p "$tools/root$fixed"
+}
+
 # For a machine without any font: those that came with the package.
 write_fonts_conf() {
   cat >"$tools/root/fonts.conf" <<CONF
@@ -116,6 +125,11 @@ CONF
 link() {
   case $1 in
     prometheus) wrap prometheus 'exec "$root/usr/bin/prometheus" --web.local-assets="$root/usr/share/prometheus/web" "$@"' ;;
+    alertmanager)
+      free_alertmanager
+      wrap alertmanager 'exec 9<"$root/usr/share/prometheus/alertmanager"
+exec "$root/usr/bin/prometheus-alertmanager" "$@"'
+      ;;
     chromium) write_fonts_conf; wrap chromium 'lib=lib/$(uname -m)-linux-gnu
 export LD_LIBRARY_PATH="$root/usr/$lib:$root/$lib:$root/usr/$lib/pulseaudio${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 [ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_FILE="$root/fonts.conf"
@@ -143,7 +157,7 @@ fetch() {
   unpack "${packages[@]}" || return 1
   for name in "$@"; do
     case $name in
-      alertmanager | node_exporter) link "$name" "$(other_name "$name")" ;;
+      node_exporter) link "$name" "$(other_name "$name")" ;;
       *) link "$name" "$name" ;;
     esac
   done

@@ -30,6 +30,6 @@ def boundary(n: float, alpha: float, tightest_at: float) -> float:
 
 
 def _tuning(alpha: float, tightest_at: float) -> float:
-    """The squared parameter rho that makes the bounds narrowest at a number of rows (appendix B.2)."""
+    """The authors' approximation of the squared rho that makes the bounds narrowest at these rows."""
     log = -2 * math.log(alpha)
     return (log + math.log(log) + 1) / tightest_at

@@ -1,0 +1,148 @@
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from ml_exporter.stats.distance import METHODS, Comparison
+from ml_exporter.stats.noise import FloorTable, simulate_floor
+
+Floats = NDArray[np.float64]
+ROWS = 1_000_000
+GRID = np.append(np.linspace(0.1, 7.7, 30), 12.0)
+
+
+@dataclass(frozen=True)
+class Column:
+    method: str
+    shares: Floats
+    positions: Floats | None = None
+
+    @property
+    def scale(self) -> float:
+        if self.positions is None:
+            return 1.0
+        mean = self.shares @ self.positions
+        return float(np.sqrt(self.shares @ np.square(self.positions - mean)))
+
+    def floor(self, quantile: float, seed: int = 1) -> FloorTable:
+        reference = np.round(self.shares * ROWS).astype(np.int64)
+        rng = np.random.default_rng(seed)
+        return simulate_floor(METHODS[self.method], reference, rng, self.positions, self.scale, quantile)
+
+    def exceeding(self, table: FloorTable, n: int, m: int, runs: int, seed: int = 2) -> float:
+        """Share of plain draws without drift that lie above the floor."""
+        rng = np.random.default_rng(seed)
+        method, limit, above = METHODS[self.method], table.at(n, m), 0
+        for _ in range(0, runs, 20_000):
+            current, reference = (rng.multinomial(rows, self.shares, 20_000) for rows in (n, m))
+            values = method.function(Comparison(current, reference, self.positions, self.scale))
+            above += int(np.count_nonzero(values > limit))
+        return above / runs
+
+
+def normalised(weights: Floats) -> Floats:
+    return np.asarray(weights / weights.sum())
+
+
+DECILES = normalised(np.array([10.0] * 10 + [0.2]))  # ten quantile bins and a few missing values
+CATEGORIES = np.array([0.3, 0.25, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01, 0.0])
+GAMMA = normalised(stats.gamma(2).pdf(GRID))
+ATOM = np.array([0.7, *[0.01] * 30])
+HEAVY = normalised(1 / np.arange(1.0, 32.0) ** 1.5)
+COLUMNS = {
+    "psi-deciles": Column("psi", DECILES),
+    "psi-categories": Column("psi", CATEGORIES),
+    "psi-two-values": Column("psi", np.array([0.8, 0.2, 0.0])),
+    "cramers_v-categories": Column("cramers_v", CATEGORIES),
+    "wasserstein-gamma": Column("wasserstein", GAMMA, GRID),
+    "wasserstein-atom": Column("wasserstein", ATOM, GRID),
+    "wasserstein-heavy": Column("wasserstein", HEAVY, GRID),
+}
+every_column = pytest.mark.parametrize("column", COLUMNS.values(), ids=list(COLUMNS))
+
+
+@every_column
+@pytest.mark.parametrize(("n", "m"), [(200, 200), (200, 100_000), (200_000, 1_000_000)])
+def test_a_one_percent_floor_is_exceeded_in_one_percent(column: Column, n: int, m: int) -> None:
+    assert 0.005 <= column.exceeding(column.floor(0.01), n, m, 20_000) <= 0.015
+
+
+SIZES = [(200, 200), (200, 4_000), (200, 100_000), (2_000, 2_000), (2_000, 300_000), (20_000, 100_000)]
+
+
+@pytest.mark.long
+@every_column
+@pytest.mark.parametrize(("n", "m"), [*SIZES, (200_000, 200_000), (200_000, 1_000_000)])
+def test_floors_are_exceeded_as_often_as_they_say(column: Column, n: int, m: int) -> None:
+    assert 0.005 <= column.exceeding(column.floor(0.01), n, m, 200_000) <= 0.015
+    assert 0.3e-4 <= column.exceeding(column.floor(1e-4), n, m, 400_000) <= 2e-4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("quantile", [0.01, 1e-4])
+def test_floors_are_exceeded_as_often_as_they_say_over_all_columns(quantile: float) -> None:
+    runs = int(2_000 / quantile) if quantile > 1e-3 else 400_000
+    shares = [
+        column.exceeding(column.floor(quantile, seed), n, m, runs, seed + 50)
+        for seed, column in enumerate(COLUMNS.values())
+        for n, m in SIZES
+    ]
+    assert 0.85 <= np.mean(shares) / quantile <= 1.15
+
+
+def test_floor_of_psi_approaches_the_chi_squared_limit() -> None:
+    floor = COLUMNS["psi-deciles"].floor(1e-4)
+    expected = stats.chi2.isf(1e-4, DECILES.size - 1)
+    assert floor.at(100_000, 100_000) * 50_000 == pytest.approx(expected, rel=0.08)
+
+
+@every_column
+def test_floor_falls_with_rows_and_is_the_same_from_both_sides(column: Column) -> None:
+    floor = column.floor(1e-4)
+    sizes = np.geomspace(30, 1_000_000, 30)
+    values = [floor.at(size, size) for size in sizes]
+    assert np.all(np.diff(values) < 0)
+    assert floor.at(300, 70_000) == floor.at(70_000, 300)
+    assert np.isfinite(floor.at(1, 10**9))
+
+
+@every_column
+def test_rarer_exceedance_means_a_higher_floor(column: Column) -> None:
+    often, seldom = column.floor(0.01), column.floor(1e-4)
+    assert all(seldom.at(n, m) > often.at(n, m) for n, m in SIZES)
+
+
+def test_floors_repeat_from_a_seed() -> None:
+    column = COLUMNS["wasserstein-gamma"]
+    assert column.floor(1e-4, 5) == column.floor(1e-4, 5)
+    assert column.floor(1e-4, 5) != column.floor(1e-4, 6)
+
+
+@every_column
+def test_floors_come_back_from_json(column: Column) -> None:
+    before = column.floor(1e-4)
+    after = FloorTable.from_json(json.loads(json.dumps(before.to_json())))
+    assert after.at(456, 7_890) == pytest.approx(before.at(456, 7_890), rel=1e-4)
+    assert after.to_json() == before.to_json()
+
+
+def test_floors_of_another_form_are_refused() -> None:
+    good = COLUMNS["psi-two-values"].floor(0.01).to_json()
+    with pytest.raises(ValueError, match="unknown method 'guess'"):
+        FloorTable.from_json({**good, "method": "guess"})
+    with pytest.raises(ValueError, match="a row for each ratio"):
+        FloorTable.from_json({**good, "scaled": good["scaled"][1:]})
+    with pytest.raises(KeyError, match="sizes"):
+        FloorTable.from_json({key: value for key, value in good.items() if key != "sizes"})
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_constant_column_has_a_floor_that_equal_counts_do_not_exceed(method: str) -> None:
+    positions = np.array([3.0, 4.0]) if METHODS[method].bins == "fine" else None
+    rng = np.random.default_rng(1)
+    floor = simulate_floor(METHODS[method], np.array([500, 0]), rng, positions, 1.0)
+    sides = Comparison(np.array([300, 0]), np.array([500, 0]), positions, 1.0)
+    assert METHODS[method].function(sides) <= floor.at(300, 500) < 0.01

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,35 @@ def test_what_is_no_duration(text: object) -> None:
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+def damaged(text: str, chance: random.Random) -> str:
+    """Return the text after some of the accidents that befall files."""
+    lines = text.splitlines(keepends=True)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(lines))
+        cut = chance.randrange(len(lines[place]))
+        splinter = chance.choice(
+            ["\t", ": ", "- ", "[", "}", "*a ", "<<: ", "!!int ", "'", "\n", "1e999", "~"]
+        )
+        damages = (
+            lines[place][:cut] + splinter + lines[place][cut:],
+            "",
+            chance.choice(lines) + lines[place],
+            lines[place].partition(":")[0] + f": {splinter}\n",
+        )
+        lines[place] = chance.choice(damages) or "\n"
+    return "".join(lines)
+
+
+def test_damaged_files_load_or_are_refused_in_words(tmp_path: Path) -> None:
+    text = (FOLDER / "good" / "complete.yml").read_text(encoding="utf-8")
+    refused: list[ConfigError] = []
+    for seed in range(100):
+        try:
+            load_text(tmp_path, damaged(text, random.Random(seed))).masked_yaml()
+        except ConfigError as error:
+            refused.append(error)
+    assert 50 < len(refused) < 100
+    assert all(len(str(error).splitlines()) == len(error.problems) for error in refused)
+    assert not any("is not valid (" in str(error) for error in refused)

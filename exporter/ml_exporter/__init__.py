@@ -1,1 +1,3 @@
 """Prometheus exporter for machine-learning models."""
+
+__version__ = "0.1.0"

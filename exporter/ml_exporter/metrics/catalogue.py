@@ -59,7 +59,9 @@ MODELS = (
         "A version seen in the prediction log and its role: champion, candidate or shadow; always 1.",
     ),
     _gauge(
-        "ml_model_max_age_seconds", "model", "Configured age of the champion above which it is to be retrained."
+        "ml_model_max_age_seconds",
+        "model",
+        "Configured age of the champion above which it is to be retrained.",
     ),
     _gauge(
         "ml_model_trained_timestamp_seconds",
@@ -77,7 +79,9 @@ TRAFFIC = (
     _counter("ml_predictions_total", "model version", "Accepted predictions in the log."),
     _counter("ml_prediction_errors_total", "model version", "Predictions whose log record carries an error."),
     _counter(
-        "ml_slow_predictions_total", "model version", "Predictions that took longer than the configured latency limit."
+        "ml_slow_predictions_total",
+        "model version",
+        "Predictions that took longer than the configured latency limit.",
     ),
     _histogram(
         "ml_prediction_latency_seconds", "model version", "Time the model server took, as its log says."
@@ -119,13 +123,17 @@ LABELS = (
         f"Share of mature predictions that have a label. {_MATURE}.",
     ),
     _gauge(
-        "ml_label_coverage_limit", "model", "Configured coverage below which no quality is computed (low_coverage)."
+        "ml_label_coverage_limit",
+        "model",
+        "Configured coverage below which no quality is computed (low_coverage).",
     ),
     _gauge("ml_label_delay_limit_seconds", "model", "Configured limit of the label delay."),
 )
 
 QUALITY = (
-    _gauge("ml_quality", _QUALITY, f"Model quality under scikit-learn's name of the metric; {_UNIT}. {_MATURE}."),
+    _gauge(
+        "ml_quality", _QUALITY, f"Model quality under scikit-learn's name of the metric; {_UNIT}. {_MATURE}."
+    ),
     _gauge(
         "ml_quality_lower",
         _QUALITY,
@@ -141,7 +149,9 @@ QUALITY = (
         _QUALITY,
         f"Quality of the window's rows that already have a label; biased by which labels come first; {_UNIT}.",
     ),
-    _gauge("ml_quality_samples", "model version window", f"Labelled predictions behind ml_quality. {_MATURE}."),
+    _gauge(
+        "ml_quality_samples", "model version window", f"Labelled predictions behind ml_quality. {_MATURE}."
+    ),
     _gauge("ml_quality_target", "model metric window bound", f"Configured target of ml_quality; {_UNIT}."),
     _gauge(
         "ml_quality_reference", "model version metric", f"ml_quality of the rows behind the profile; {_UNIT}."
@@ -154,7 +164,9 @@ QUALITY = (
     ),
     _gauge("ml_slo_objective_ratio", "model", "Configured share of good among labelled predictions."),
     _counter(
-        "ml_confusion_total", "model version actual predicted", "Mature labelled predictions by label and prediction."
+        "ml_confusion_total",
+        "model version actual predicted",
+        "Mature labelled predictions by label and prediction.",
     ),
     _gauge(
         "ml_version_difference",
@@ -183,7 +195,9 @@ DRIFT = (
     ),
     _gauge("ml_drift_limit", "model column method window reference", "Configured limit of ml_drift."),
     _counter(
-        "ml_bin_total", "model version column bin", "Predictions by the profile's bin of the column; they add up over replicas."
+        "ml_bin_total",
+        "model version column bin",
+        "Predictions by the profile's bin of the column; they add up over replicas.",
     ),
     _gauge(
         "ml_reference_bin_ratio",
@@ -199,10 +213,14 @@ HEALTH = (
         "Values that failed a check: missing, wrong_type, out_of_range (of the reference or configuration), unseen.",
     ),
     _gauge(
-        "ml_input_violation_ratio", "model version column check window", "Share of the window's rows that failed the check."
+        "ml_input_violation_ratio",
+        "model version column check window",
+        "Share of the window's rows that failed the check.",
     ),
     _gauge(
-        "ml_input_violation_limit", "model column check window", "Configured limit of ml_input_violation_ratio."
+        "ml_input_violation_limit",
+        "model column check window",
+        "Configured limit of ml_input_violation_ratio.",
     ),
 )
 
@@ -211,6 +229,11 @@ REASONS = (
         "ml_unavailable",
         "model version window subject reason",
         "A statistic that cannot be computed now, and why; 1 while it is so, absent otherwise.",
+    ),
+    _gauge(
+        "ml_unavailable_columns",
+        "model version window subject reason",
+        "Columns for which the statistic cannot be computed now, for this reason.",
     ),
 )
 
@@ -226,9 +249,15 @@ HOST = (
     _gauge("ml_host_memory_swap_free_bytes", "", "Swap space that is free."),
     _gauge("ml_host_filesystem_size_bytes", "device fstype mountpoint", "Size of the filesystem."),
     _gauge(
-        "ml_host_filesystem_avail_bytes", "device fstype mountpoint", "Space that unprivileged users can still write."
+        "ml_host_filesystem_avail_bytes",
+        "device fstype mountpoint",
+        "Space that unprivileged users can still write.",
     ),
-    _gauge("ml_host_filesystem_readonly", "device fstype mountpoint", "1 where the filesystem is mounted read-only."),
+    _gauge(
+        "ml_host_filesystem_readonly",
+        "device fstype mountpoint",
+        "1 where the filesystem is mounted read-only.",
+    ),
     _counter("ml_host_disk_read_bytes_total", "device", "Bytes read from the disk."),
     _counter("ml_host_disk_written_bytes_total", "device", "Bytes written to the disk."),
     _counter("ml_host_disk_io_time_seconds_total", "device", "Time the disk was busy."),
@@ -239,41 +268,77 @@ HOST = (
     _counter("ml_host_network_receive_drop_total", "device", "Received packets that were dropped."),
     _counter("ml_host_network_transmit_drop_total", "device", "Packets to send that were dropped."),
     _gauge("ml_host_boot_time_seconds", "", "Unix time at which the host was started."),
-    _counter("ml_process_cpu_seconds_total", "process", "CPU time of the processes that match, user and system."),
+    _counter(
+        "ml_process_cpu_seconds_total", "process", "CPU time of the processes that match, user and system."
+    ),
     _gauge("ml_process_resident_memory_bytes", "process", "Resident memory of the processes that match."),
     _gauge("ml_process_threads", "process", "Threads of the processes that match."),
     _gauge("ml_process_open_fds", "process", "Open file descriptors of the processes that match."),
     _gauge("ml_process_instances", "process", "Processes that match the configured pattern."),
     _gauge(
-        "ml_process_oldest_start_time_seconds", "process", "Unix time at which the oldest process that matches was started."
+        "ml_process_oldest_start_time_seconds",
+        "process",
+        "Unix time at which the oldest process that matches was started.",
     ),
-    _gauge("ml_process_unreadable", "process", "Values of matching processes that the exporter may not read."),
+    _gauge(
+        "ml_process_unreadable", "process", "Values of matching processes that the exporter may not read."
+    ),
 )
 
 EXPORTER = (
     _gauge("ml_exporter_build_info", "version pythonversion duckdbversion", "Versions in use; always 1."),
     _gauge("ml_exporter_clock_timestamp_seconds", "", "The clock that ages are judged by, as a Unix time."),
-    _gauge("ml_exporter_ready", "", "1 when config and profiles are loaded and the newest evaluation is fresh."),
-    _gauge("ml_exporter_evaluation_timestamp_seconds", "", "When the numbers from the logs were computed, as a Unix time."),
-    _gauge("ml_exporter_evaluation_duration_seconds", "", "How long reading, judging, computing and committing took."),
+    _gauge(
+        "ml_exporter_ready", "", "1 when config and profiles are loaded and the newest evaluation is fresh."
+    ),
+    _gauge(
+        "ml_exporter_evaluation_timestamp_seconds",
+        "",
+        "When the numbers from the logs were computed, as a Unix time.",
+    ),
+    _gauge(
+        "ml_exporter_evaluation_duration_seconds",
+        "",
+        "How long reading, judging, computing and committing took.",
+    ),
     _gauge("ml_exporter_evaluation_interval_seconds", "", "Configured time between evaluations."),
-    _gauge("ml_exporter_source_up", "model source", "1 when the log could be listed and read to its end or a full batch."),
+    _gauge(
+        "ml_exporter_source_up",
+        "model source",
+        "1 when the log could be listed and read to its end or a full batch.",
+    ),
     _gauge("ml_exporter_source_lag_bytes", "model source", "Bytes in the log that are not read yet."),
     _gauge(
-        "ml_exporter_source_lag_seconds", "model source", "How far the read position is behind the clock; 0 at the log's end."
+        "ml_exporter_source_lag_seconds",
+        "model source",
+        "How far the read position is behind the clock; 0 at the log's end.",
     ),
     _counter(
-        "ml_exporter_source_truncations_total", "model source", "Files that became shorter, so that lines may be lost."
+        "ml_exporter_source_truncations_total",
+        "model source",
+        "Files that became shorter, so that lines may be lost.",
     ),
-    _gauge("ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."),
+    _gauge(
+        "ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."
+    ),
     _counter("ml_exporter_errors_total", "area", "Errors logged by the exporter."),
     _gauge("ml_exporter_collector_success", "collector", "1 when the collector's newest run succeeded."),
-    _gauge("ml_exporter_collector_duration_seconds", "collector", "How long the collector's newest run took."),
-    _gauge("ml_exporter_config_last_reload_successful", "", "1 when the newest attempt to load the config succeeded."),
     _gauge(
-        "ml_exporter_config_last_reload_success_timestamp_seconds", "", "When the config was last loaded, as a Unix time."
+        "ml_exporter_collector_duration_seconds", "collector", "How long the collector's newest run took."
     ),
-    _counter("ml_exporter_state_set_aside_total", "", "State files that could not be opened and were renamed."),
+    _gauge(
+        "ml_exporter_config_last_reload_successful",
+        "",
+        "1 when the newest attempt to load the config succeeded.",
+    ),
+    _gauge(
+        "ml_exporter_config_last_reload_success_timestamp_seconds",
+        "",
+        "When the config was last loaded, as a Unix time.",
+    ),
+    _counter(
+        "ml_exporter_state_set_aside_total", "", "State files that could not be opened and were renamed."
+    ),
     _gauge("ml_exporter_state_size_bytes", "", "Size of the state file; 0 in memory."),
     _counter("ml_exporter_cpu_seconds_total", "", "CPU time of the exporter itself."),
     _gauge("ml_exporter_resident_memory_bytes", "", "Resident memory of the exporter itself."),

@@ -1,0 +1,214 @@
+"""The command line: commands and flags, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ml_exporter import __version__, log
+from ml_exporter.check import report_check
+from ml_exporter.config import ConfigError, load
+from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.profile import ProfileError, save
+from ml_exporter.profile_build import build
+from ml_exporter.profile_data import Rows
+from ml_exporter.profile_print import print_profile
+from ml_exporter.service import HostPaths, Service
+from ml_exporter.snapshot import config_page, join, log_page
+from ml_exporter.store import StateError, Store
+from ml_exporter.web.app import create_app
+from ml_exporter.web.server import check_listen_host, parse_listen_address, serve
+
+COLLECTORS = ("host", "process", "self")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 when all is well, 1 on failure, 2 on wrong usage."""
+    flags = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = flags.run
+    try:
+        return command(flags)
+    except (ConfigError, ProfileError, StateError, OSError, ValueError) as error:
+        print(f"ml_exporter: {error}" if not isinstance(error, ConfigError) else str(error), file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands and flags."""
+    root = argparse.ArgumentParser(
+        prog="ml_exporter", description="Prometheus exporter for machine-learning models."
+    )
+    root.add_argument("--version", action="version", version=f"ml_exporter {__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(_command(commands, "serve", _serve, "read logs, serve /metrics"))
+    _add_evaluate(
+        _command(commands, "evaluate", _evaluate, "read all logs to their end once, print the page")
+    )
+    _command(commands, "check", _check, "validate config, profiles and paths; print series per family")
+    _add_profile(_command(commands, "profile", _profile, "build a reference profile from a prediction log"))
+    return root
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument(
+        "--config.file", dest="config", type=Path, required=True, metavar="FILE", help="configuration"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen",
+        default="127.0.0.1:10477",
+        metavar="HOST:PORT",
+        help="address to serve on",
+    )
+    add("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    add(
+        "--web.allow-unauthenticated",
+        dest="unauthenticated",
+        action="store_true",
+        help="listen beyond loopback without a password",
+    )
+    add("--host.proc", dest="proc", type=Path, default=Path("/proc"), metavar="DIR", help="the host's /proc")
+    add(
+        "--host.root",
+        dest="root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="where the host's / is mounted",
+    )
+    for name in COLLECTORS:
+        add(
+            f"--collector.{name}",
+            dest=name,
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help=f"watch the {name}",
+        )
+    add("--log.level", dest="level", choices=log.LEVELS, default="info", help="least severe events to log")
+    add("--log.format", dest="style", choices=("logfmt", "json"), default="logfmt", help="form of a log line")
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--at",
+        type=_time,
+        metavar="TIME",
+        help="RFC 3339 time to evaluate at; the newest prediction's by default",
+    )
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--model", required=True, metavar="NAME", help="the model in the configuration")
+    add("--output", type=Path, metavar="FILE", help="where to write; the configured profile by default")
+    add("--since", type=_time, metavar="TIME", help="first time stamp to use")
+    add("--until", type=_time, metavar="TIME", help="first time stamp not to use")
+    add(
+        "--time-scale",
+        type=_factor,
+        default=1.0,
+        metavar="N",
+        help="the log is replayed N times as fast as the data",
+    )
+    add("data", nargs="+", type=Path, metavar="DATA", help="files in the shape of the prediction log")
+
+
+def _serve(flags: argparse.Namespace) -> int:
+    logger = log.configure(flags.level, flags.style)
+    config = load(flags.config)
+    host, port = parse_listen_address(flags.listen)
+    check_listen_host(host, allow_unauthenticated=flags.unauthenticated)
+    if config.exporter.state is None:
+        logger.warning(
+            "exporter.state is not set: nothing survives a restart, and logs are read from their end"
+        )
+    disabled = frozenset(name for name in COLLECTORS if not getattr(flags, name))
+    service = Service(
+        config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.root), disabled
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
+    server = serve(create_app(service, lifecycle=flags.lifecycle), host, port)
+    service.start()
+    logger.info("listening on %s:%d", *server.address)
+    stop.wait()
+    server.stop()
+    service.stop()
+    return 0
+
+
+def _reload(service: Service) -> None:
+    try:
+        service.reload()
+    except (ConfigError, ProfileError):
+        # The service has logged and counted it, and goes on with the old configuration.
+        return
+
+
+def _evaluate(flags: argparse.Namespace) -> int:
+    config = load(flags.config)
+    layouts = load_layouts(config)
+    engine = Engine(config, layouts, Store(None))
+    snapshot = engine.run_once(flags.at)
+    page = log_page(snapshot, 0.0, config.exporter.series_limit)
+    thresholds = config_page((model, layouts[model.name]) for model in config.models)
+    sys.stdout.buffer.write(join((thresholds, page.page), openmetrics=False, gzipped=False))
+    return 0
+
+
+def _check(flags: argparse.Namespace) -> int:
+    return report_check(flags.config)
+
+
+def _profile(flags: argparse.Namespace) -> int:
+    config = load(flags.config)
+    model = next((model for model in config.models if model.name == flags.model), None)
+    if model is None:
+        names = ", ".join(model.name for model in config.models)
+        raise ProfileError(f"{flags.config}: has no model {flags.model}; it has {names}")
+    output = flags.output or model.profile_path("default")
+    if output is None:
+        raise ProfileError(
+            f"{flags.config}: model {model.name} names no profile; add `profile:` or give --output"
+        )
+    rows = Rows(model, flags.data, flags.since, flags.until)
+    profile = build(model, rows, flags.time_scale)
+    save(profile, output)
+    print_profile(profile, rows.features, output)
+    return 0
+
+
+def _time(text: str) -> int:
+    """Parse a time as microseconds since 1970; UTC where it has no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2013-06-30T00:00:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value

@@ -1,0 +1,141 @@
+"""What reading a block adds: `read(block, now)` is pure, and the engine only merges what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from ml_exporter.config import Model
+from ml_exporter.counting import Counts, count_inputs
+from ml_exporter.layout import Layout
+from ml_exporter.profile import CategoricalColumn, NumericColumn
+from ml_exporter.sources.batch import Labels, Outcomes, Predictions
+from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
+from ml_exporter.sources.files import Block, Position
+from ml_exporter.windows import step_of
+
+OWN_COLUMNS = ("score", "prediction", "label")
+"""Columns of a profile that are no features."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one block adds.
+
+    `counts` are tallies by version as the log names it, `outside` the accepted predictions that are
+    in no window, `newest` the latest accepted time stamp (microseconds), `position` how far the
+    file is read. `predictions` and `labels` are the rows that wait.
+    """
+
+    source: str
+    position: Position
+    outcomes: Outcomes
+    newest: int | None
+    counts: Mapping[str, Counts]
+    outside: int = 0
+    predictions: Predictions | None = None
+    labels: Labels | None = None
+
+
+class PredictionReader:
+    """Reads a model's prediction log: blocks of lines in, deltas out."""
+
+    def __init__(self, model: Model, layouts: Mapping[str, Layout]) -> None:
+        self._steps = [step_of(window.seconds) for window in model.windows]
+        self._layouts = layouts
+        self._latency_limit = model.latency.limit if model.latency else None
+        numbers, categories, values = feature_paths(model, layouts.values())
+        self._decoder = PredictionDecoder(_fields(model), model.positive, numbers, categories, values)
+
+    def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
+        """Decode and count a block.
+
+        `wall` is the wall clock, which `future` is judged by; `clock` is the time that windows are
+        counted for, None for the newest row's own; rows after `until` are left unread. All in
+        microseconds.
+        """
+        rows, outcomes = self._decoder.decode(block.data, wall)
+        outcomes["too_long"] += block.too_long
+        if until is not None:
+            outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
+            rows = rows.take(rows.times <= until)
+        newest = int(rows.times.max()) if len(rows) else None
+        counts, outside = self._count(rows, clock if clock is not None else newest or 0)
+        return Delta("predictions", block.end, +outcomes, newest, counts, outside, predictions=rows)
+
+    def _count(self, rows: Predictions, clock: int) -> tuple[dict[str, Counts], int]:
+        counts, outside = {}, 0
+        for code in np.unique(rows.versions):
+            name = rows.version_names[code]
+            chosen = rows.versions == code
+            part = rows if chosen.all() else rows.take(chosen)
+            layout = self._layouts.get(name, self._layouts["default"])
+            counts[name], out = count_inputs(part, layout, self._steps, clock, self._latency_limit)
+            outside += out
+        return counts, outside
+
+
+class LabelReader:
+    """Reads a model's label log: blocks of lines in, deltas out."""
+
+    def __init__(self, model: Model) -> None:
+        assert model.labels is not None
+        fields = model.labels.fields
+        self._decoder = LabelDecoder(
+            Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label), model.positive
+        )
+
+    def read(self, block: Block, wall: int, until: int | None = None) -> Delta:
+        """Decode a block; `wall` and `until` as in PredictionReader.read."""
+        rows, outcomes = self._decoder.decode(block.data, wall)
+        outcomes["too_long"] += block.too_long
+        if until is not None:
+            outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
+            rows = rows.take(rows.times <= until)
+        newest = int(rows.times.max()) if rows.times.size else None
+        return Delta("labels", block.end, +outcomes, newest, {}, labels=rows)
+
+
+def feature_paths(
+    model: Model, layouts: Iterable[Layout]
+) -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
+    """Return where numeric and categorical features stand in a record, and each category's values."""
+    numbers: dict[str, str] = {}
+    categories: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
+    for layout in layouts:
+        for name, cells in layout.cells.items():
+            if name in OWN_COLUMNS:
+                continue
+            if isinstance(cells.column, NumericColumn):
+                numbers[name] = feature_path(model, name)
+            elif isinstance(cells.column, CategoricalColumn):
+                categories[name] = feature_path(model, name)
+                known = chain(values.get(name, ()), cells.column.categories, cells.column.rare)
+                values[name] = list(dict.fromkeys(known))
+    return numbers, categories, values
+
+
+def feature_path(model: Model, name: str) -> str:
+    """Return the dotted path of a feature: below the object of features, or the path so named."""
+    features = model.predictions.fields.features
+    if isinstance(features, str):
+        return f"{features}.{name}"
+    return next((path for path in features if path.split(".")[-1] == name), name)
+
+
+def _fields(model: Model) -> Fields:
+    fields = model.predictions.fields
+    return Fields(
+        timestamp=fields.timestamp,
+        id=fields.id if model.labels else None,
+        version=fields.version,
+        score=fields.score,
+        prediction=fields.prediction,
+        label=model.label_field,
+        latency_seconds=fields.latency_seconds,
+        error=fields.error,
+    )

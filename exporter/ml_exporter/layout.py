@@ -1,0 +1,139 @@
+"""Where each column's cells stand in a tally: the bins of a profile as offsets and look-up tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
+
+_SIGN = np.uint32(0x80000000)
+_CODES = 1 << 16
+
+
+def grid_codes(values: NDArray[np.float64], center: float, scale: float) -> NDArray[np.uint32]:
+    """Order-preserving 16-bit codes of (value - center) / scale, shape as `values`.
+
+    The top 16 bits of the float32 are kept, so codes are finest near the center (0.8 % of the
+    distance to it). Values that a float32 cannot hold become infinite, which sorts last.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = ((values - center) / scale).astype(np.float32)
+    scaled += np.float32(0.0)  # -0.0 becomes 0.0, which must share its code
+    bits = scaled.view(np.uint32)
+    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    code: NDArray[np.uint32] = ordered >> np.uint32(16)
+    return code
+
+
+def grid_value(codes: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """The smallest scaled value with each code, the inverse of `grid_codes` on the grid."""
+    ordered = codes.astype(np.uint32) << np.uint32(16)
+    bits = np.where(ordered & _SIGN, ordered & ~_SIGN, ~ordered)
+    return bits.view(np.float32).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one column: its bins, `missing`, and `invalid` (wrong type, not finite).
+
+    `offset` is where they start in the flat array of bins.
+    """
+
+    name: str
+    column: NumericColumn | CategoricalColumn
+    offset: int
+
+    @property
+    def bins(self) -> int:
+        """Cells with a place in the distribution: all but `invalid`."""
+        return self.column.size + 1
+
+    @property
+    def size(self) -> int:
+        """All cells."""
+        return self.column.size + 2
+
+    @property
+    def missing(self) -> int:
+        """The code of a missing value."""
+        return self.column.size
+
+    @property
+    def invalid(self) -> int:
+        """The code of a value that has no place in the distribution."""
+        return self.column.size + 1
+
+    def of(self, flat: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This column's cells in a flat array (or in the last axis of a stack of them)."""
+        return flat[..., self.offset : self.offset + self.size]
+
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        assert isinstance(self.column, NumericColumn)
+        edges = np.asarray(self.column.edges, np.float64)
+        starts = grid_codes(edges, 0.0, 1.0)
+        return np.searchsorted(starts, np.arange(_CODES), side="right").astype(np.int64)
+
+    def numeric_codes(
+        self, values: NDArray[np.float64], missing: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Bin codes of n numbers; NaN and infinities that are not `missing` are invalid."""
+        column = self.column
+        assert isinstance(column, NumericColumn)
+        codes = self._table[grid_codes(values, column.center, column.scale)]
+        finite = np.isfinite(values)
+        if not finite.all():
+            codes[~finite] = self.invalid
+        if missing is not None:
+            codes[missing] = self.missing
+        return codes
+
+
+class Layout:
+    """The cells of every column of a profile, in the profile's order.
+
+    `limits` has the range of each numeric column where it is not the reference's own.
+    """
+
+    def __init__(
+        self, profile: Profile | None, limits: Mapping[str, tuple[float | None, float | None]] = {}
+    ) -> None:
+        self.profile = profile
+        self.cells: dict[str, Cells] = {}
+        offset = 0
+        for name, column in profile.columns.items() if profile else ():
+            self.cells[name] = Cells(name, column, offset)
+            offset += self.cells[name].size
+        self.size = offset
+        self.positions = {name: index for index, name in enumerate(self.cells)}
+        self.limits = {cells.name: _limits(cells, limits) for cells in self.numeric()}
+
+    def category_codes(self, name: str, values: Sequence[str]) -> NDArray[np.int64]:
+        """Cell of each of a list of values, then of an unseen one, then of a missing one."""
+        cells = self.cells[name]
+        column = cells.column
+        assert isinstance(column, CategoricalColumn)
+        known = {value: code for code, value in enumerate(column.categories)}
+        known |= dict.fromkeys(column.rare, column.rare_code)
+        codes = [known.get(value, column.unseen_code) for value in values]
+        return np.asarray([*codes, column.unseen_code, cells.missing], np.int64)
+
+    def numeric(self) -> Sequence[Cells]:
+        """The numeric columns."""
+        return [cells for cells in self.cells.values() if isinstance(cells.column, NumericColumn)]
+
+    def categorical(self) -> Sequence[Cells]:
+        """The categorical columns."""
+        return [cells for cells in self.cells.values() if isinstance(cells.column, CategoricalColumn)]
+
+
+def _limits(cells: Cells, limits: Mapping[str, tuple[float | None, float | None]]) -> tuple[float, float]:
+    column = cells.column
+    assert isinstance(column, NumericColumn)
+    low, high = limits.get(cells.name, (None, None))
+    return (column.minimum if low is None else low, column.maximum if high is None else high)

@@ -1,0 +1,54 @@
+"""What comes from the configuration: infos, targets and limits. Served even when logs cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ml_exporter.config import Model
+from ml_exporter.drift import methods_of
+from ml_exporter.evaluation import REFERENCE
+from ml_exporter.layout import Layout
+from ml_exporter.metrics.catalogue import Families
+from ml_exporter.profile import NumericColumn
+
+Layouts = Mapping[str, Layout]
+
+CHECKS = {True: ("missing", "wrong_type", "out_of_range"), False: ("missing", "unseen")}
+"""Checks of a numeric column, and of another."""
+
+
+def collect(families: Families, model: Model, layouts: Layouts) -> None:
+    """Add a model's info, targets and limits."""
+    families.add("ml_model_info", (model.name, model.task, model.team), 1)
+    families.add("ml_prediction_age_limit_seconds", (model.name,), model.prediction_age_limit)
+    if model.max_age is not None:
+        families.add("ml_model_max_age_seconds", (model.name,), model.max_age)
+    if model.slo is not None:
+        families.add("ml_slo_objective_ratio", (model.name,), model.slo.objective)
+    if model.label_delay_limit is not None:
+        families.add("ml_label_delay_limit_seconds", (model.name,), model.label_delay_limit)
+    if model.labels is not None and model.labels.silence == "unknown":
+        families.add("ml_label_coverage_limit", (model.name,), model.labels.min_coverage)
+    _targets(families, model)
+    _limits(families, model, layouts["default"])
+
+
+def _targets(families: Families, model: Model) -> None:
+    window = model.alert_window.name
+    for metric, target in model.quality.items():
+        for bound, value in (("min", target.min), ("max", target.max)):
+            if value is not None:
+                families.add("ml_quality_target", (model.name, metric, window, bound), value)
+
+
+def _limits(families: Families, model: Model, layout: Layout) -> None:
+    window = model.alert_window.name
+    for name, cells in layout.cells.items():
+        for method in methods_of(cells.column):
+            limit = model.drift_limit(name, method.name)
+            if limit is not None:
+                families.add("ml_drift_limit", (model.name, name, method.name, window, REFERENCE), limit)
+        for check in CHECKS[isinstance(cells.column, NumericColumn)]:
+            limit = model.health_limit(name, check)
+            if limit is not None and name != "label":
+                families.add("ml_input_violation_limit", (model.name, name, check, window), limit)

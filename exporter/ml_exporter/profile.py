@@ -1,0 +1,206 @@
+"""The reference profile: what a model's columns looked like on rows it was not trained on.
+
+A profile is a readable JSON file with counts per bin. `ml_exporter profile` makes it
+(`profile_build.py`), the exporter compares with it. Nothing in it is a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ml_exporter.stats.noise import FloorTable
+
+FORMAT = 1
+
+
+class ProfileError(Exception):
+    """A profile that cannot be read; the text names file, key and remedy."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Floor(_Frozen):
+    """Sampling noise over the numbers of rows, as `stats.noise.FloorTable` keeps it."""
+
+    quantile: float
+    sizes: tuple[int, ...]
+    ratios: tuple[int, ...]
+    scaled: tuple[tuple[float, ...], ...]
+
+
+class Noise(_Frozen):
+    """What one method shows on one column without drift.
+
+    `chunks` has, for each window, the largest value over the reference's own chunks of that length,
+    each against the rest; windows with too few chunks are left out.
+    """
+
+    method: str
+    floor: Floor
+    chunks: Mapping[str, float]
+
+    @cached_property
+    def table(self) -> FloorTable:
+        """The sampling noise as a function of the numbers of rows."""
+        floor = self.floor
+        return FloorTable(self.method, floor.quantile, floor.sizes, floor.ratios, floor.scaled)
+
+
+class NumericColumn(_Frozen):
+    """Fine bins of a numeric column.
+
+    A value v belongs to the fine bin `searchsorted(edges, (v - center) / scale, side="right")`;
+    edges lie on the grid of `layout.grid_codes`. `positions` are the bins' mean values in the
+    column's own unit, `groups` maps fine bins to the PSI's bins, `counts` are the reference's rows.
+    """
+
+    kind: Literal["numeric"]
+    center: float
+    scale: float = Field(gt=0)
+    edges: tuple[float, ...]
+    positions: tuple[float, ...]
+    groups: tuple[int, ...]
+    counts: tuple[int, ...]
+    missing: int
+    minimum: float
+    maximum: float
+    mean: float
+    deviation: float
+    noise: Mapping[str, Noise] = Field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Fine bins, without `missing`."""
+        return len(self.counts)
+
+    def bin_names(self) -> tuple[str, ...]:
+        """Readable names of the PSI's bins, zero-padded so that they sort, `missing` last."""
+        inner = [
+            edge * self.scale + self.center
+            for edge, left, right in zip(self.edges, self.groups[:-1], self.groups[1:], strict=True)
+            if left != right
+        ]
+        bounds = ["-inf", *(f"{edge:.5g}" for edge in inner), "inf"]
+        pairs = pairwise(bounds)
+        return (*(f"{index:02d} [{low}, {high})" for index, (low, high) in enumerate(pairs)), "missing")
+
+
+class CategoricalColumn(_Frozen):
+    """Categories of a column: the frequent ones by name, then `rare` together, then `unseen`.
+
+    `counts` has one number for each frequent category, one for all rare ones, and 0 for unseen.
+    """
+
+    kind: Literal["categorical"]
+    categories: tuple[str, ...]
+    rare: tuple[str, ...]
+    counts: tuple[int, ...]
+    missing: int
+    noise: Mapping[str, Noise] = Field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bins, without `missing`."""
+        return len(self.categories) + 2
+
+    @property
+    def rare_code(self) -> int:
+        """The bin of all rare categories."""
+        return len(self.categories)
+
+    @property
+    def unseen_code(self) -> int:
+        """The bin of categories that the reference does not have."""
+        return len(self.categories) + 1
+
+    def bin_names(self) -> tuple[str, ...]:
+        """Readable names of the bins, zero-padded so that they sort, `missing` last."""
+        width = max(2, len(str(len(self.categories))))
+        names = (f"{index:0{width}d} {name}" for index, name in enumerate(self.categories))
+        return (*names, "rare", "unseen", "missing")
+
+
+Column: TypeAlias = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
+
+
+class Chunks(_Frozen):
+    """How the reference was cut for one window: length in the data's own time, and how many."""
+
+    seconds: float
+    chunks: int
+
+
+class Reference(_Frozen):
+    """Quality of the rows behind the profile."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+    n: int
+
+
+class Profile(_Frozen):
+    """The file's content."""
+
+    format: Literal[1]
+    model: str
+    task: Literal["binary"]
+    rows: int
+    labelled: int
+    first: str
+    last: str
+    windows: Mapping[str, Chunks]
+    columns: Mapping[str, Column]
+    ignored: Mapping[str, str]
+    quality: Mapping[str, Reference]
+
+    def to_json(self) -> str:
+        """The file's text; the same rows give the same bytes."""
+        return _dump(self.model_dump(mode="json")) + "\n"
+
+    def digest(self) -> str:
+        """A short hash of the content, for telling profiles apart."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+
+def _dump(value: object, indent: str = "") -> str:
+    """JSON with one line for each list of numbers or strings, so that people can read and diff it."""
+    if isinstance(value, dict) and value:
+        inner = indent + "  "
+        items = (f"{inner}{json.dumps(key)}: {_dump(item, inner)}" for key, item in value.items())
+        return "{\n" + ",\n".join(items) + "\n" + indent + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def load(path: Path) -> Profile:
+    """Read a profile; raises ProfileError with file, key and remedy."""
+    try:
+        return Profile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ProfileError(
+            f"{path}: cannot be read: {error.strerror}; make it with `ml_exporter profile`"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "(file)"
+        raise ProfileError(
+            f"{path}: {key}: {first['msg']}; make it again with `ml_exporter profile`"
+        ) from None
+
+
+def save(profile: Profile, path: Path) -> None:
+    """Write a profile so that a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(profile.to_json(), encoding="utf-8")
+    temporary.replace(path)

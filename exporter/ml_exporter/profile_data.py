@@ -1,0 +1,268 @@
+"""Rows for a profile: prediction logs of any format as columns, with their labels."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from ml_exporter.config import Model
+from ml_exporter.delta import OWN_COLUMNS, feature_path
+from ml_exporter.profile import ProfileError
+from ml_exporter.sources import sql
+from ml_exporter.sources.batch import ABSENT
+from ml_exporter.stats.arrays import FloatArray, IntArray
+
+CATEGORY_LIMIT = 1_000
+_READERS = {
+    ".parquet": "read_parquet",
+    ".csv": "read_csv",
+    ".jsonl": "read_json",
+    ".json": "read_json",
+    ".ndjson": "read_json",
+}
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+)
+_KINDS = {
+    "numeric": "numeric",
+    "categorical": "categorical",
+    "integer_category": "categorical",
+    "boolean": "categorical",
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature as the data has it: `kind` is numeric or categorical, or None with the reason in `note`."""
+
+    name: str
+    path: str
+    kind: str | None
+    note: str
+
+
+class Rows:
+    """The rows of a model's data files, in time order.
+
+    `since` and `until` (microseconds, the latter excluded) cut them. Raises ProfileError with file
+    and remedy where they cannot be read.
+    """
+
+    def __init__(self, model: Model, files: Sequence[Path], since: int | None, until: int | None) -> None:
+        self._model = model
+        self._db = duckdb.connect(":memory:")
+        self._db.execute("SET timezone = 'UTC'")
+        self._source = _relation(files)
+        try:
+            described = self._db.execute(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
+            self._types = {row[0]: row[1] for row in described}
+            self.features = tuple(self._find_features())
+            self._load(since, until)
+        except duckdb.Error as error:
+            names = ", ".join(map(str, files))
+            raise ProfileError(
+                f"{names}: {str(error).splitlines()[0]}; compare with predictions.fields"
+            ) from None
+
+    def __len__(self) -> int:
+        row = self._db.execute("SELECT count(*) FROM rows").fetchone()
+        return int(row[0]) if row else 0
+
+    def times(self) -> IntArray:
+        """Time stamps in microseconds, shape (n,), ascending."""
+        return np.asarray(self._column("time"), np.int64)
+
+    def scores(self) -> FloatArray:
+        """Scores, shape (n,), NaN where there is none."""
+        return np.asarray(np.ma.filled(self._column("score"), np.nan), np.float64)
+
+    def classes(self, name: str) -> Any:
+        """Codes of `class` or `label`, shape (n,), int8 as in `sources.batch`."""
+        return self._column(name).astype(np.int8)
+
+    def numbers(self, feature: Feature) -> tuple[FloatArray, Any]:
+        """Values of a numeric feature, shape (n,), and where they are missing."""
+        column = self._column(f"f {feature.name}")
+        return np.asarray(np.ma.filled(column, np.nan), np.float64), np.ma.getmaskarray(column)
+
+    def category_counts(self, feature: Feature) -> list[tuple[str, int]]:
+        """Categories and their rows, most frequent first."""
+        column = sql.name(f"f {feature.name}")
+        return self._db.execute(
+            f"SELECT {column} AS value, count(*) AS n FROM rows WHERE value IS NOT NULL GROUP BY value ORDER BY n DESC, value"
+        ).fetchall()
+
+    def category_codes(self, feature: Feature, values: Sequence[str]) -> IntArray:
+        """Codes of a categorical feature in a list of values, shape (n,); see `sql.category`."""
+        code = sql.category(sql.name(f"f {feature.name}"), values)
+        column = self._db.execute(f"SELECT {code} AS code FROM rows ORDER BY row").fetchnumpy()["code"]
+        return np.asarray(column, np.int64)
+
+    def _column(self, name: str) -> Any:
+        return self._db.execute(f"SELECT {sql.name(name)} AS value FROM rows ORDER BY row").fetchnumpy()[
+            "value"
+        ]
+
+    def _find_features(self) -> Iterator[Feature]:
+        configured = self._model.predictions.fields.features
+        names = (
+            self._children(configured)
+            if isinstance(configured, str)
+            else [path.split(".")[-1] for path in configured]
+        )
+        for name in names:
+            path = feature_path(self._model, name)
+            yield self._feature(name, path, self._type(path))
+
+    def _children(self, parent: str) -> list[str]:
+        found = self._db.execute(
+            f"DESCRIBE SELECT {sql.path(parent)} AS parent FROM {self._source}"
+        ).fetchone()
+        if found is None or not found[1].startswith("STRUCT"):
+            raise ProfileError(
+                f"{parent}: is not an object in the data; name the paths in predictions.fields.features"
+            )
+        rows = self._db.execute(f"DESCRIBE SELECT unnest({sql.path(parent)}) FROM {self._source}").fetchall()
+        return [row[0] for row in rows]
+
+    def _type(self, path: str) -> str:
+        found = self._db.execute(f"DESCRIBE SELECT {sql.path(path)} AS value FROM {self._source}").fetchone()
+        return str(found[1]) if found else ""
+
+    def _feature(self, name: str, path: str, kind: str) -> Feature:
+        own = self._model.columns.get(name)
+        if name in OWN_COLUMNS:
+            return Feature(name, path, None, "the name stands for the model's own column")
+        if own is not None and own.kind is not None:
+            return Feature(name, path, _KINDS.get(own.kind), f"configured as {own.kind}")
+        if kind.startswith(_NUMBERS):
+            return Feature(name, path, "numeric", f"numbers ({kind})")
+        if kind == "BOOLEAN":
+            return Feature(name, path, "categorical", "truth values")
+        if kind in ("VARCHAR", "JSON") or kind.startswith("ENUM"):
+            return Feature(name, path, "categorical", "text")
+        return Feature(name, path, None, f"{kind} is not watched")
+
+    def _load(self, since: int | None, until: int | None) -> None:
+        fields = self._model.predictions.fields
+        select = {
+            "time": sql.microseconds(_as_text(fields.timestamp)),
+            "id": _as_text(fields.id) if self._has(fields.id) else "''",
+            "score": f"try_cast({sql.path(fields.score)} AS DOUBLE)"
+            if self._has(fields.score)
+            else "NULL::DOUBLE",
+            "class": self._class(fields.prediction),
+            **{f"f {feature.name}": _value(feature) for feature in self.features if feature.kind},
+        }
+        columns = ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in select.items())
+        source = f"SELECT {columns}, {self._label()} AS label FROM {self._source} {self._version_filter()}"
+        conditions = ["time IS NOT NULL"]
+        conditions += [f"time >= {since}"] if since is not None else []
+        conditions += [f"time < {until}"] if until is not None else []
+        self._db.execute(
+            f"CREATE TEMP TABLE rows AS SELECT row_number() OVER (ORDER BY time, id) AS row, * "
+            f"REPLACE (CASE WHEN class = {ABSENT} AND score IS NOT NULL THEN (score >= 0.5)::TINYINT ELSE class END AS class) "
+            f"FROM ({source}) WHERE {' AND '.join(conditions)}"
+        )
+
+    def _score(self, path: str | None) -> str:
+        if path is None or not self._has(path):
+            return "NULL::DOUBLE"
+        return f"try_cast({sql.path(path)} AS DOUBLE)"
+
+    def _class(self, path: str | None) -> str:
+        if path is None or not self._has(path):
+            return f"{ABSENT}::TINYINT"
+        return sql.binary_class(_as_text(path), self._model.positive)
+
+    def _label(self) -> str:
+        """Where the label is: in the record, under either name, or in the label log."""
+        labels = self._model.labels
+        for path in (self._model.predictions.fields.label, labels.fields.label if labels else None):
+            if path is not None and self._has(path):
+                return self._class(path)
+        if labels is None or not glob.glob(labels.path):
+            return f"{ABSENT}::TINYINT"
+        paths = {labels.fields.id, labels.fields.timestamp, labels.fields.label} - {None}
+        columns = sql.columns(dict.fromkeys(sorted(filter(None, paths)), "VARCHAR"))
+        self._db.execute(
+            f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS id, "
+            f"first({sql.binary_class(sql.path(labels.fields.label), self._model.positive)}) AS label "
+            f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', columns={columns}, ignore_errors=true) "
+            "GROUP BY 1"
+        )
+        own = _as_text(self._model.predictions.fields.id)
+        return f"coalesce((SELECT l.label FROM label_log l WHERE l.id = {own}), {ABSENT})::TINYINT"
+
+    def _version_filter(self) -> str:
+        model, path = self._model, self._model.predictions.fields.version
+        if not self._has(path):
+            return ""
+        version = _as_text(path)
+        if model.champion:
+            return f"WHERE coalesce({version}, {sql.text(model.champion)}) = {sql.text(model.champion)}"
+        listed = ", ".join(map(sql.text, model.shadow)) or "''"
+        return f"WHERE coalesce({version}, '') NOT IN ({listed}) OR {version} IS NULL"
+
+    def _has(self, path: str | None) -> bool:
+        if path is None or path.split(".")[0] not in self._types:
+            return False
+        try:
+            self._db.execute(f"DESCRIBE SELECT {sql.path(path)} FROM {self._source}")
+        except duckdb.Error:
+            return False
+        return True
+
+
+def _relation(files: Sequence[Path]) -> str:
+    suffixes = {_suffix(file) for file in files}
+    if len(suffixes) != 1 or not suffixes <= _READERS.keys():
+        known = ", ".join(_READERS)
+        raise ProfileError(f"{', '.join(map(str, files))}: not files of one known kind; use one of {known}")
+    suffix = suffixes.pop()
+    for file in files:
+        if not file.exists():
+            raise ProfileError(f"{file}: does not exist; name the log files to build the profile from")
+    listed = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
+    options = ", union_by_name=true"
+    if _READERS[suffix] == "read_json":
+        options += (
+            ", format='newline_delimited', sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
+        )
+    if _READERS[suffix] == "read_csv":
+        options += ", sample_size=-1"
+    return f"{_READERS[suffix]}({listed}{options})"
+
+
+def _suffix(file: Path) -> str:
+    name = file.name.removesuffix(".gz").removesuffix(".zst")
+    stem = name.rstrip("0123456789").rstrip(".")  # predictions.jsonl.1
+    return Path(stem).suffix.lower()
+
+
+def _as_text(path: str) -> str:
+    return f"CAST({sql.path(path)} AS VARCHAR)"
+
+
+def _value(feature: Feature) -> str:
+    if feature.kind == "numeric":
+        return f"try_cast({sql.path(feature.path)} AS DOUBLE)"
+    return _as_text(feature.path)

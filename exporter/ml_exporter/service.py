@@ -1,0 +1,208 @@
+"""The running exporter: a thread that evaluates, a thread that watches the host, and the page they make."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_exporter import __version__
+from ml_exporter.config import Config, ConfigError, load
+from ml_exporter.engine import Engine, Snapshot, load_layouts
+from ml_exporter.metrics import exporter as own
+from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
+from ml_exporter.profile import ProfileError
+from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
+from ml_exporter.store import Store
+from ml_exporter.summary import summarize
+from ml_exporter.web.pages import Status
+
+_WATCH_SECONDS = 5.0
+_STALE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class HostPaths:
+    """Where the host's own files are, which is elsewhere in a container."""
+
+    proc: Path = Path("/proc")
+    root: Path = Path("/")
+
+
+class Service:
+    """Runs an engine and serves what it commits; what `web.app` asks for as its page."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        logger: logging.Logger,
+        host: HostPaths,
+        disabled: frozenset[str] = frozenset(),
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._logger = logger
+        self._host = host
+        self._disabled = disabled
+        self._engine = Engine(config, load_layouts(config), store)
+        self._config_page = self._render_config()
+        self._snapshot: Snapshot | None = None
+        self._log_page = LogPage(Rendered(), 0, 0)
+        self._live_page = Rendered()
+        self._errors: Counter[str] = Counter()
+        self._last_error = ""
+        self._reloaded, self._reload_successful = time.time(), True
+        self._host_state, self._totals = HostState(), ProcessTotals()
+        # Held while the engine changes: by a cycle, and by a reload that puts another in its place.
+        self._engine_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._evaluate_forever, name="engine"),
+            threading.Thread(target=self._watch_forever, name="watch", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to evaluate and to watch the host."""
+        self._watch()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish the evaluation under way, and close the state."""
+        self._stop.set()
+        self._threads[0].join()
+        self._store.close()
+
+    def metrics(self, openmetrics: bool, gzipped: bool) -> bytes:
+        """Return the page; without what came from logs when that is too old."""
+        log = Rendered() if self._stale() else self._log_page.page
+        return join((self._config_page, log, self._live_page), openmetrics, gzipped)
+
+    def not_ready(self) -> str | None:
+        """Return why the exporter is not ready, None when it is."""
+        if self._snapshot is None:
+            return f"the first evaluation is not done{self._last_error}"
+        if self._stale():
+            return f"the newest evaluation is {time.time() - self._snapshot.time:.0f} s old{self._last_error}"
+        return None
+
+    def config_yaml(self) -> str:
+        """Return the configuration in use, secrets masked."""
+        return self._config.masked_yaml()
+
+    def status(self) -> Status:
+        """Return what the landing page shows."""
+        base = Status(version=__version__, clock=time.time(), not_ready=self.not_ready())
+        return base if self._snapshot is None else summarize(self._snapshot, base)
+
+    def reload(self) -> None:
+        """Load the configuration again; raises ConfigError or ProfileError and keeps the old one when it is bad."""
+        try:
+            config = load(self._config.path)
+            if config.exporter.state != self._config.exporter.state:
+                raise ProfileError("exporter.state: cannot change while running; restart the exporter")
+            layouts = load_layouts(config)
+            with self._engine_lock:
+                self._engine = Engine(config, layouts, self._store)
+                self._config = config
+                self._config_page = self._render_config()
+        except (ConfigError, ProfileError) as error:
+            self._reload_successful = False
+            self._count_error("reload", error)
+            raise
+        self._reloaded, self._reload_successful = time.time(), True
+        self._logger.info("configuration loaded")
+
+    def _render_config(self) -> Rendered:
+        return config_page((pipeline.model, pipeline.layouts) for pipeline in self._engine.pipelines)
+
+    def _evaluate_forever(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            behind = self._evaluate()
+            pause = self._config.exporter.evaluation_interval - (time.monotonic() - started)
+            # Behind means that there is more to read at once; an evaluation is made of every batch.
+            self._stop.wait(0.0 if behind else max(0.0, pause))
+
+    def _evaluate(self) -> bool:
+        """Run one cycle and publish it; tell whether more can be read at once."""
+        with self._engine_lock:
+            exporter = self._engine.config.exporter
+            try:
+                snapshot = self._engine.cycle()
+                page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
+            except Exception as error:
+                # Whatever it is, the loop goes on: the next cycle starts from what is committed.
+                self._count_error("evaluation", error)
+                return False
+        for source in snapshot.sources:
+            if source.problems:
+                self._errors["source"] += 1
+                self._logger.warning("%s of %s: %s", source.source, source.model, "; ".join(source.problems))
+        self._log_page, self._snapshot, self._last_error = page, snapshot, ""
+        return snapshot.behind
+
+    def _watch_forever(self) -> None:
+        while not self._stop.wait(_WATCH_SECONDS):
+            self._watch()
+
+    def _watch(self) -> None:
+        families = Families()
+        if self._config.host.enabled:
+            self._collect("host", families, self._collect_host)
+        self._collect("process", families, self._collect_processes)
+        self._collect("self", families, collect_self)
+        own.collect(families, self._vitals())
+        self._live_page = render(families)
+
+    def _collect(self, name: str, families: Families, collector: Callable[[Families], None]) -> None:
+        """Run one collector so that its failure spoils nothing else."""
+        if name in self._disabled:
+            return
+        started, success = time.monotonic(), True
+        try:
+            collector(families)
+        except Exception as error:
+            success = False
+            self._count_error("collector", error)
+        families.add("ml_exporter_collector_success", (name,), success)
+        families.add("ml_exporter_collector_duration_seconds", (name,), time.monotonic() - started)
+
+    def _collect_host(self, families: Families) -> None:
+        collect_host(families, proc=self._host.proc, root=self._host.root, state=self._host_state)
+
+    def _collect_processes(self, families: Families) -> None:
+        collect_processes(families, self._config.host.processes, self._totals)
+
+    def _vitals(self) -> own.Vitals:
+        snapshot = self._snapshot
+        return own.Vitals(
+            clock=time.time(),
+            ready=self.not_ready() is None,
+            interval=self._config.exporter.evaluation_interval,
+            evaluated=snapshot.time if snapshot else None,
+            duration=snapshot.duration if snapshot else None,
+            sources=snapshot.sources if snapshot else (),
+            exported=self._log_page.exported,
+            dropped=self._log_page.dropped,
+            reload_successful=self._reload_successful,
+            reloaded=self._reloaded,
+            errors=dict(self._errors),
+            set_aside=0,
+            state_size=self._store.size(),
+        )
+
+    def _stale(self) -> bool:
+        limit = max(3 * self._config.exporter.evaluation_interval, _STALE_SECONDS)
+        return self._snapshot is None or time.time() - self._snapshot.time > limit
+
+    def _count_error(self, area: str, error: Exception) -> None:
+        self._errors[area] += 1
+        self._last_error = f": {error}"
+        self._logger.error("%s failed", area, exc_info=error)

@@ -1,0 +1,88 @@
+"""Finished pages: families become bytes once per evaluation, and a scrape only sends them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from ml_exporter.config import Model
+from ml_exporter.engine import Snapshot
+from ml_exporter.metrics import drift, health, labels, models, quality, traffic
+from ml_exporter.metrics.budget import limited
+from ml_exporter.metrics.catalogue import Families
+
+_EOF = b"# EOF\n"
+
+
+class Collecting(Protocol):
+    """Whatever has families to give."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Part of a page in both formats, plain and compressed; parts can be joined."""
+
+    text: bytes = b""
+    openmetrics: bytes = b""
+    text_gzip: bytes = field(default=b"", repr=False)
+    openmetrics_gzip: bytes = field(default=b"", repr=False)
+
+
+def render(families: Collecting) -> Rendered:
+    """Write families out."""
+    text = generate_latest(families)
+    openmetrics = generate_openmetrics(families).removesuffix(_EOF)  # type: ignore[no-untyped-call]  # prometheus-client lacks them there
+    return Rendered(text, openmetrics, _compress(text), _compress(openmetrics))
+
+
+def join(parts: Iterable[Rendered], openmetrics: bool, gzipped: bool) -> bytes:
+    """Return a page; compressed parts are members of one gzip stream."""
+    if not openmetrics:
+        return b"".join(part.text_gzip if gzipped else part.text for part in parts)
+    body = b"".join(part.openmetrics_gzip if gzipped else part.openmetrics for part in parts)
+    return body + (_compress(_EOF) if gzipped else _EOF)
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """What was computed from logs, written out, and how many series it has and lacks."""
+
+    page: Rendered
+    exported: int
+    dropped: int
+
+
+def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> LogPage:
+    """Write out a snapshot; counters born less than `hold` seconds ago show 0."""
+    families = Families()
+    for report, state in snapshot.reports:
+        traffic.collect(families, report, state, hold)
+        labels.collect(families, report, state, hold)
+        quality.collect(families, report, hold)
+        drift.collect(families, report, hold)
+        health.collect(families, report, hold)
+    dropped = limited(families.collect(), series_limit)
+    exported = sum(len(family.samples) for family in families.collect())
+    return LogPage(render(families), exported, dropped)
+
+
+def config_page(configured: Iterable[tuple[Model, models.Layouts]]) -> Rendered:
+    """Write out what comes from the configuration alone."""
+    families = Families()
+    for model, layouts in configured:
+        models.collect(families, model, layouts)
+    return render(families)
+
+
+def _compress(data: bytes) -> bytes:
+    # mtime=0: the same page gives the same bytes. Level 1 costs a fraction of 9 and is nearly as small.
+    return gzip.compress(data, compresslevel=1, mtime=0)

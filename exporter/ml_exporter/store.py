@@ -1,0 +1,159 @@
+"""The state: one DuckDB file that commits offsets, waiting rows, counts and panes together.
+
+Everything that an evaluation changes is written in one transaction, so that a killed process finds
+either all of it or nothing. Without a path the state lives in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+LAYOUT = "1"
+"""Version of the tables below; a file of another version is refused by name."""
+
+_TABLES = """
+CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
+CREATE TABLE models (code USMALLINT PRIMARY KEY, name VARCHAR UNIQUE NOT NULL);
+CREATE TABLE documents (model USMALLINT, key VARCHAR, value VARCHAR NOT NULL, PRIMARY KEY (model, key));
+CREATE TABLE panes (model USMALLINT, version VARCHAR, kind VARCHAR, time_window VARCHAR, pane BIGINT, data BLOB,
+                    PRIMARY KEY (model, version, kind, time_window, pane));
+CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT);
+CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label TINYINT, used BOOLEAN);
+CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, labelled BOOLEAN);
+"""
+
+PaneKey = tuple[str, str, str, int]
+"""Version, kind of tally, window's name, pane number."""
+
+
+class StateError(Exception):
+    """A state file that cannot be used; the text names file and remedy."""
+
+
+class Store:
+    """The state's tables. One thread at a time."""
+
+    def __init__(self, path: Path | None, memory_limit: str = "1GB") -> None:
+        self.path = path
+        self.connection = _open(path, memory_limit)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what happens inside, or none of it."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def close(self) -> None:
+        """Write what the log of changes holds into the file, and let go of it."""
+        self.connection.close()
+
+    def size(self) -> int:
+        """Bytes on disk, 0 in memory."""
+        if self.path is None:
+            return 0
+        files = (self.path, self.path.with_name(self.path.name + ".wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def model_code(self, name: str) -> int:
+        """Return the number that stands for a model in the tables, a new one for a new name."""
+        found = self.connection.execute("SELECT code FROM models WHERE name = ?", [name]).fetchone()
+        if found:
+            return int(found[0])
+        row = self.connection.execute("SELECT coalesce(max(code) + 1, 0) FROM models").fetchone()
+        assert row is not None
+        self.connection.execute("INSERT INTO models VALUES (?, ?)", [row[0], name])
+        return int(row[0])
+
+    def documents(self, model: int) -> dict[str, Any]:
+        """Return what `save_documents` has kept for a model."""
+        rows = self.connection.execute("SELECT key, value FROM documents WHERE model = ?", [model]).fetchall()
+        return {key: json.loads(value) for key, value in rows}
+
+    def save_documents(self, model: int, documents: Mapping[str, Any]) -> None:
+        """Keep small JSON documents by key."""
+        for key, value in documents.items():
+            self.connection.execute(
+                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", [model, key, json.dumps(value)]
+            )
+
+    def panes(self, model: int) -> list[tuple[PaneKey, bytes]]:
+        """Return the stored panes of a model."""
+        rows = self.connection.execute(
+            "SELECT version, kind, time_window, pane, data FROM panes WHERE model = ?", [model]
+        ).fetchall()
+        return [((version, kind, window, pane), data) for version, kind, window, pane, data in rows]
+
+    def save_panes(self, model: int, panes: Iterable[tuple[PaneKey, bytes | None]]) -> None:
+        """Keep panes by key; None removes one."""
+        kept: list[tuple[object, ...]] = []
+        gone: list[tuple[object, ...]] = []
+        for key, data in panes:
+            (gone if data is None else kept).append((model, *key, *(() if data is None else (data,))))
+        if gone:
+            self.connection.executemany(
+                "DELETE FROM panes WHERE model = ? AND version = ? AND kind = ? AND time_window = ? AND pane = ?",
+                gone,
+            )
+        if kept:
+            self.connection.executemany("INSERT OR REPLACE INTO panes VALUES (?, ?, ?, ?, ?, ?)", kept)
+
+    def insert(self, table: str, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Append columns of equal length to one of the tables of rows."""
+        names = ", ".join(columns)
+        arrays = dict(columns)  # DuckDB reads the arrays in place, by the name of this variable
+        self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM arrays")
+        del arrays
+
+    def _roll_back(self) -> None:
+        try:
+            self.connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # A failed COMMIT has rolled back already.
+            return
+
+
+def _open(path: Path | None, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = {"threads": 1, "memory_limit": memory_limit}
+    if path is None:
+        connection = duckdb.connect(":memory:", config=config)
+        connection.execute(_TABLES)
+        return connection
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = duckdb.connect(str(path), config=config)
+    except duckdb.Error as error:
+        raise StateError(f"{path}: cannot be opened as state: {_first_line(error)}") from None
+    _prepare(connection, path)
+    return connection
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    tables = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'").fetchone()
+    if tables == (0,):
+        connection.execute(f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('layout', '{LAYOUT}'); COMMIT")
+        path.chmod(0o600)
+        return
+    found = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
+    if found != (LAYOUT,):
+        connection.close()
+        version = found[0] if found else "none"
+        raise StateError(
+            f"{path}: has state layout {version}, this version reads layout {LAYOUT}; "
+            "use the exporter that wrote it, or name another file in exporter.state"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

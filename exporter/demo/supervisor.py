@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.1
@@ -180,17 +181,22 @@ class Supervisor:
         self._running.clear()
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+        if program.shown:
+            return self._run(program, None)
         with self._log(program).open("ab") as log:
-            return subprocess.Popen(
-                program.command,
-                cwd=self._folder,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=None if program.shown else log,
-                stderr=None if program.shown else subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_dies_with(os.getpid()),
-            )
+            return self._run(program, log)
+
+    def _run(self, program: Program, output: BinaryIO | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            program.command,
+            cwd=self._folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_dies_with(os.getpid()),
+        )
 
     def _check_alive(self) -> None:
         for program, process in self._running:

@@ -88,13 +88,23 @@ def _unavailable() -> Panel:
         "no_profile and short_reference want another profile; error stands in the exporter's log.",
         ("MLQualityUnknown",),
     )
-    missing = select("ml_unavailable", ONE_MODEL, 'version=~"$version"')
+    missing, of_columns = (
+        select(name, ONE_MODEL, 'version=~"$version"')
+        for name in ("ml_unavailable", "ml_unavailable_columns")
+    )
     columns = [
         Column("subject", "Statistic"),
         Column("reason", "Reason"),
+        Column("Value #B", "Columns"),
         Column("window", "Window"),
         Column("version", "Version"),
         Column("instance", "Instance"),
     ]
-    by = "group by (subject, reason, window, version, instance)"
-    return rows(about, [f"{by} ({missing})"], columns, sort="Statistic", descending=False)
+    by = "by (subject, reason, window, version, instance)"
+    return rows(
+        about,
+        [f"group {by} ({missing})", f"max {by} ({of_columns})"],
+        columns,
+        sort="Statistic",
+        descending=False,
+    )

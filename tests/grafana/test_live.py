@@ -1,0 +1,190 @@
+"""Every query run by a real Prometheus that scraped a made-up page: joins, legends and columns are right."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+from tests.grafana.page import COLUMNS, METRICS, VERSIONS, page
+from tests.grafana.queries import (
+    Prometheus,
+    chosen_values,
+    dashboards,
+    queries,
+    run_queries,
+    substitute,
+    variable_values,
+)
+from tests.tools import find_tool
+
+RULES = """
+groups:
+- name: alerts
+  rules:
+  - alert: MLWatchdog
+    expr: vector(1)
+    labels: {severity: info}
+  - alert: MLQualityAboveTarget
+    expr: ml_quality_lower{metric="brier_score", window="15m", version="1"} > 0.18
+    labels: {severity: critical}
+"""
+CONFIG = """
+global: {scrape_interval: 500ms, evaluation_interval: 500ms}
+rule_files: [rules.yml]
+scrape_configs:
+- job_name: ml_exporter
+  static_configs: [{targets: ["127.0.0.1:%d"]}]
+"""
+SCRAPED = 'count_over_time(ml_predictions_total[10s]) >= 3 and on () ALERTS{severity="critical"}'
+BUILTIN = {"__rate_interval": "10s", "__range": "60s"}
+
+
+class Exporter(BaseHTTPRequestHandler):
+    """Serves the page; its counters grow from the start of the server."""
+
+    started = time.time()
+
+    def do_GET(self) -> None:
+        body = page(time.time() - self.started, time.time())
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, query: str, seconds: float = 40.0) -> None:
+    """Wait until a query brings something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            answer = requests.get(f"{url}/api/v1/query", params={"query": query}, timeout=5).json()
+            if answer["data"]["result"]:
+                return
+        except (requests.ConnectionError, KeyError):
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"nothing from {query} within {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("prometheus")
+    binary = find_tool("prometheus")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (folder / "rules.yml").write_text(RULES)
+    (folder / "prometheus.yml").write_text(CONFIG % server.server_port)
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [
+        str(binary),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+        "--log.level=error",
+    ]
+    with subprocess.Popen(command, cwd=folder) as process:
+        try:
+            wait_for(url, SCRAPED)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+            server.shutdown()
+            server.server_close()
+
+
+def test_every_query_brings_something(prometheus: str) -> None:
+    counts = run_queries(prometheus, shown_seconds=60, rate_interval="10s")
+    assert len(counts) >= 100
+
+
+def test_a_query_that_is_not_there_is_an_error(prometheus: str) -> None:
+    with pytest.raises(AssertionError, match="no such query"):
+        run_queries(prometheus, {"Models: gone": "for a test"}, shown_seconds=60, rate_interval="10s")
+
+
+def test_empty_queries_wrong_legends_columns_and_crowds_are_noticed(
+    prometheus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = dashboards()["fleet"]
+    graph = next(panel for panel in board["panels"] if panel["title"] == "How old are the numbers?")
+    graph["targets"][0] |= {"expr": 'ml_drift{method="psi"}', "legendFormat": "{{carrier}}"}
+    graph["targets"][1]["expr"] = "ml_gone"
+    table = next(panel for panel in board["panels"] if panel["title"] == "Which alerts fire now?")
+    table["transformations"][0]["options"]["include"]["names"].append("colour")
+    monkeypatch.setattr("tests.grafana.queries.dashboards", lambda: {"fleet": board})
+    with pytest.raises(AssertionError) as raised:
+        run_queries(prometheus, shown_seconds=60, rate_interval="10s")
+    nothing, crowd, legend, column = str(raised.value).splitlines()[:4]
+    assert nothing == "nothing from Models: fleet: How old are the numbers? [B]: ml_gone"
+    assert crowd == "14 lines in How old are the numbers?"
+    assert legend.endswith("How old are the numbers? [A]: no label carrier for the legend")
+    assert column == "Which alerts fire now?: no label colour for a column"
+
+
+def test_the_variables_offer_first_what_alerts_judge(prometheus: str) -> None:
+    offered = variable_values(Prometheus(prometheus, 60), dashboards()["model"], BUILTIN)
+    assert offered["model"] == ["flight-delay"]
+    assert offered["version"] == ["1", "2"]
+    assert offered["window"][0] == "15m"
+    assert sorted(offered["window"]) == ["15m", "1m", "5m"]
+    assert sorted(offered["metric"]) == ["brier_score", "roc_auc"], "those with a target"
+    assert sorted(offered["method"]) == ["psi", "wasserstein"]
+
+
+def values(prometheus: str, dashboard: str, title: str, reference: str) -> dict[str, float]:
+    """Return a panel's query's values now, by their labels as JSON."""
+    board = dashboards()[dashboard]
+    server = Prometheus(prometheus, 60)
+    chosen = {**BUILTIN, **chosen_values(board, variable_values(server, board, BUILTIN))}
+    [query] = [query for query in queries(board) if query.name.endswith(f"{title} [{reference}]")]
+    series = server.ask(substitute(query.expr, chosen), instant=True)
+    return {json.dumps(one["metric"], sort_keys=True): float(one["value"][1]) for one in series}
+
+
+def test_the_fleet_shows_a_page_and_the_missed_target(prometheus: str) -> None:
+    first = "Which model needs attention first?"
+    row = '{"job": "ml_exporter", "model": "flight-delay"}'
+    state, alerts, missed, unknown, drifted, violating = (
+        values(prometheus, "fleet", first, reference)[row] for reference in "BCDEFG"
+    )
+    assert (state, alerts, missed, unknown) == (4, 1, 1, 0)
+    # 0.25, 0.30 and 0.35 are above the limit of 0.2, all seven above the noise; every column violates.
+    assert (drifted, violating) == (3, len(COLUMNS))
+
+
+def test_the_model_shows_which_targets_are_met(prometheus: str) -> None:
+    found = values(prometheus, "model", "What does every metric say now, and how surely?", "D")
+    met = {(json.loads(key)["version"], json.loads(key)["metric"]): value for key, value in found.items()}
+    judged = [(version, metric) for version in VERSIONS for metric in METRICS[1:]]
+    assert met == {(version, metric): float(metric == "roc_auc") for version, metric in judged}
+
+
+def test_the_candidate_is_shown_as_better(prometheus: str) -> None:
+    found = values(prometheus, "model", "Is a candidate surely better than its baseline?", "D")
+    assert list(found.values()) == [1, 1, 1]
+
+
+def test_the_verdicts_on_drift(prometheus: str) -> None:
+    found = values(prometheus, "model", "Which columns have drifted, and by how much?", "E")
+    verdicts = {json.loads(key)["column"]: value for key, value in found.items()}
+    expected = [1.0 if 0.05 * (index + 1) <= 0.2 else 3.0 for index in range(len(COLUMNS))]
+    assert verdicts == dict(zip(COLUMNS, expected, strict=True))

@@ -200,7 +200,7 @@ def _outside(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
             low, high = layout.limits[cells.name]
             beyond = ((values < low) | (values > high)) & np.isfinite(values)
             if beyond.any():
-                table[:, layout.positions[cells.name]] = _count(groups.of_row[beyond], len(groups))
+                table[:, layout.positions[cells.name]] = _count(groups.of_row[beyond], len(groups))[:, 0]
     return table
 
 

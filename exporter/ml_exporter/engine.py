@@ -19,7 +19,7 @@ from ml_exporter.labels import Waiting
 from ml_exporter.layout import Layout
 from ml_exporter.profile import Profile, load
 from ml_exporter.sources.files import Block, Listing, list_files, read_blocks
-from ml_exporter.state import ModelState
+from ml_exporter.state import SOURCES, ModelState
 from ml_exporter.store import Store
 from ml_exporter.windows import MICROSECONDS
 
@@ -62,6 +62,7 @@ class Pipeline:
         self._code = store.model_code(model.name)
         self._predictions = PredictionReader(model, layouts)
         self._labels = LabelReader(model) if model.labels else None
+        # Without a state nothing tells what an earlier run has read, so a live one begins at the end.
         self._from_end = store.path is None
         self.waiting = self._make_waiting(model)
         self.state = ModelState(model, layouts)
@@ -103,7 +104,7 @@ class Pipeline:
     def _read(self, source: str, now: int, limit: int | None, until: int | None) -> SourceStatus:
         log = self.model.labels if source == "labels" else self.model.predictions
         assert log is not None
-        listing = self._list(source, log.path)
+        listing = self._list(source, log.path, from_end=self._from_end and limit is not None)
         blocks = self._blocks(listing, complete=limit is None)
         read = 0
         for block in islice(blocks, limit):
@@ -120,9 +121,9 @@ class Pipeline:
             self.state.truncations[source],
         )
 
-    def _list(self, source: str, path: str) -> Listing:
+    def _list(self, source: str, path: str, from_end: bool) -> Listing:
         known = self.state.positions[source]
-        listing = list_files(path, known, self._from_end)
+        listing = list_files(path, known, from_end)
         gone = [position for key, position in known.items() if key not in listing.matched][-_FORGOTTEN_FILES:]
         self.state.positions[source] = {position.key: position for position in (*gone, *listing.positions)}
         self.state.truncations[source] += listing.truncated
@@ -143,7 +144,8 @@ class Pipeline:
         state = self.state
         state.add(delta, now / MICROSECONDS)
         if delta.labels is not None:
-            horizon = state.read_until.get("labels", 0)
+            # A label is too old for ids that are remembered only once its predictions have been read.
+            horizon = min(state.read_until.get(source, 0) for source in SOURCES)
             state.label_outcomes += self.waiting.add_labels(delta.labels, horizon)
         if delta.predictions is None or not len(delta.predictions):
             return

@@ -72,7 +72,7 @@ class Waiting:
         self._store.insert("pending", columns)
 
     def add_labels(self, labels: Labels, horizon: int) -> Counter[str]:
-        """Let labels wait, but for those whose outcome is known; `horizon` is the label log's position."""
+        """Let labels wait, but for those whose outcome is known; `horizon` is how far both logs are read."""
         outcomes: Counter[str] = Counter()
         _, first = np.unique(labels.ids, return_index=True)
         keep = np.zeros(labels.ids.size, np.bool_)
@@ -114,17 +114,17 @@ class Waiting:
 
     def _known(self, labels: Labels) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Mark the labels whose id has a label already or was judged; keeps them in `arrived`."""
-        arrived = {"row": np.arange(labels.ids.size), "id": labels.ids}
+        batch = {"row": np.arange(labels.ids.size), "id": labels.ids}
         connection = self._store.connection
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE arrived AS SELECT a.row, a.id, l.id IS NOT NULL AS waiting, "
-            "m.id IS NOT NULL AS judged, coalesce(m.labelled, false) AS labelled FROM arrived a "
+            "m.id IS NOT NULL AS judged, coalesce(m.labelled, false) AS labelled FROM batch a "
             "LEFT JOIN (SELECT DISTINCT id FROM labels WHERE model = $model) l ON l.id = a.id "
             "LEFT JOIN (SELECT id, bool_or(labelled) AS labelled FROM matured WHERE model = $model GROUP BY id) m "
             "ON m.id = a.id",
             {"model": self._model},
         )
-        del arrived
+        del batch
         found = connection.execute(
             "SELECT waiting OR judged AS known FROM temp.arrived ORDER BY row"
         ).fetchnumpy()

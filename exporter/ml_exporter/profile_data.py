@@ -166,9 +166,7 @@ class Rows:
         select = {
             "time": sql.microseconds(_as_text(fields.timestamp)),
             "id": _as_text(fields.id) if self._has(fields.id) else "''",
-            "score": f"try_cast({sql.path(fields.score)} AS DOUBLE)"
-            if self._has(fields.score)
-            else "NULL::DOUBLE",
+            "score": self._score(fields.score),
             "class": self._class(fields.prediction),
             **{f"f {feature.name}": _value(feature) for feature in self.features if feature.kind},
         }
@@ -182,6 +180,11 @@ class Rows:
             f"REPLACE (CASE WHEN class = {ABSENT} AND score IS NOT NULL THEN (score >= 0.5)::TINYINT ELSE class END AS class) "
             f"FROM ({source}) WHERE {' AND '.join(conditions)}"
         )
+
+    def _score(self, path: str | None) -> str:
+        if path is None or not self._has(path):
+            return "NULL::DOUBLE"
+        return f"try_cast({sql.path(path)} AS DOUBLE)"
 
     def _score(self, path: str | None) -> str:
         if path is None or not self._has(path):

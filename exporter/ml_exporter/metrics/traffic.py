@@ -27,7 +27,7 @@ def collect(families: Families, report: ModelReport, state: ModelState, hold: fl
 
 def shows(born: float | None, time: float, hold: float) -> int:
     """Tell whether counters show their value (1) or still 0, so that `increase()` sees the first burst."""
-    return int(born is not None and time - born >= hold)
+    return int(hold <= 0 or (born is not None and time - born >= hold))
 
 
 def _version(families: Families, model: str, version: VersionReport, shown: int) -> None:

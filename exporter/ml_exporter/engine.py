@@ -152,7 +152,7 @@ class Pipeline:
         codes = state.version_codes(delta.predictions.version_names, delta.predictions.versions)
         if self._labels is not None:
             self.waiting.add_predictions(delta.predictions, codes)
-        else:
+        elif delta.predictions.labels is not None:
             state.add_labelled(delta.predictions, codes, max(now, delta.newest or 0))
 
     def _make_waiting(self, model: Model) -> Waiting:

@@ -164,6 +164,8 @@ def _quality(model: Model, judged: Tally, pending: int) -> dict[str, Result]:
 
 def _lacking(model: Model, judged: Tally, pending: int) -> Reason | None:
     mature, labelled = judged.count("mature"), judged.count("labelled")
+    if model.labels is None and model.label_field is None:
+        return "no_labels"
     if not mature:
         return "immature" if pending else "too_few_rows"
     if not labelled:

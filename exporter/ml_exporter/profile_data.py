@@ -186,11 +186,6 @@ class Rows:
             return "NULL::DOUBLE"
         return f"try_cast({sql.path(path)} AS DOUBLE)"
 
-    def _score(self, path: str | None) -> str:
-        if path is None or not self._has(path):
-            return "NULL::DOUBLE"
-        return f"try_cast({sql.path(path)} AS DOUBLE)"
-
     def _class(self, path: str | None) -> str:
         if path is None or not self._has(path):
             return f"{ABSENT}::TINYINT"

@@ -5,11 +5,14 @@ millions of plain draws, so draws are made where it lies and weighted back (impo
 methods without positions draw from overdispersed counts, those on positions from shifted ones.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log
 from typing import Any, Self, TypeAlias
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 from ml_exporter.stats.distance import METHODS, Comparison, Method
@@ -25,7 +28,7 @@ _DISPERSION_OF_BOTH = 2.0
 _DISPERSION_OF_ONE = 3.0
 _DRAWS_OF_BOTH = 2_000
 _DRAWS_OF_ONE = 1_000
-_DRAWS_SHIFTED = 300
+_DRAWS_SHIFTED = 600
 _SHIFTS = np.linspace(-5.0, 5.0, 11)  # of the mean, in its standard errors
 _SHIFT_WEIGHTS = np.exp(-np.square(_SHIFTS) / (2 * 2.5**2))
 
@@ -50,8 +53,12 @@ class FloorTable:
         Linear in the logarithms of size and ratio, constant beyond the table's ends.
         """
         smaller, larger = sorted((n_current, n_reference))
-        by_ratio = [np.interp(np.log(smaller), np.log(self.sizes), row) for row in self.scaled]
-        scaled = float(np.interp(np.log(larger / smaller), np.log(self.ratios), by_ratio))
+        row, down = _place(self.ratios, larger / smaller)
+        column, along = _place(self.sizes, smaller)
+        near, far = (
+            line[column] + along * (line[column + 1] - line[column]) for line in self.scaled[row : row + 2]
+        )
+        scaled = near + down * (far - near)
         method = METHODS[self.method]
         return float((scaled / _rows(method, n_current, n_reference)) ** (1 / method.power))
 
@@ -72,6 +79,8 @@ class FloorTable:
         sizes, ratios = (tuple(int(value) for value in data[key]) for key in ("sizes", "ratios"))
         if data["method"] not in METHODS:
             raise ValueError(f"unknown method {data['method']!r}")
+        if not (_rises(sizes) and _rises(ratios)):
+            raise ValueError("sizes and ratios must rise and have two values or more")
         if len(scaled) != len(ratios) or any(len(row) != len(sizes) for row in scaled):
             raise ValueError("scaled must have a row for each ratio and a column for each size")
         return cls(str(data["method"]), float(data["quantile"]), sizes, ratios, scaled)
@@ -121,6 +130,17 @@ class _Column:
         return full
 
 
+def _rises(grid: tuple[int, ...]) -> bool:
+    return len(grid) > 1 and grid[0] > 0 and all(low < high for low, high in pairwise(grid))
+
+
+def _place(grid: tuple[int, ...], value: float) -> tuple[int, float]:
+    """The cell of a rising grid that holds a value, and how far into it, in logarithms, the value lies."""
+    cell = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
+    share = log(value / grid[cell]) / log(grid[cell + 1] / grid[cell])
+    return cell, min(max(share, 0.0), 1.0)
+
+
 def _rows(method: Method, n: float, m: float) -> float:
     return n + m if method.rows == "total" else n * m / (n + m)
 
@@ -161,11 +181,11 @@ def _shifted_pair(
     sides, densities = [], np.zeros((_DRAWS_SHIFTED, _SHIFTS.size))
     for rows, tilts in ((n, _SHIFTS * root / n), (m, -_SHIFTS * root / m)):
         exponents = np.log(shares) + tilts[:, None] * standard
-        norms = logsumexp(exponents, axis=1)
+        norms = np.logaddexp.reduce(exponents, axis=1)
         counts = rng.multinomial(rows, np.repeat(np.exp(exponents - norms[:, None]), draws, axis=0))
         densities += (counts @ standard)[:, None] * tilts - rows * norms
         sides.append(counts)
-    return sides[0], sides[1], np.exp(-logsumexp(densities, axis=1, b=mixture))
+    return sides[0], sides[1], np.exp(-np.logaddexp.reduce(densities + np.log(mixture), axis=1))
 
 
 def _weighted_quantile(values: FloatArray, weights: FloatArray, chance: float) -> float:

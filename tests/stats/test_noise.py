@@ -109,6 +109,20 @@ def test_floor_falls_with_rows_and_is_the_same_from_both_sides(column: Column) -
     assert np.isfinite(floor.at(1, 10**9))
 
 
+def test_floors_are_interpolated_in_logarithms_and_held_at_the_ends() -> None:
+    table = FloorTable("psi", 0.01, (10, 1_000), (1, 100), ((1.0, 3.0), (5.0, 7.0)))
+    for n, m, scaled in (
+        (10, 10, 1.0),
+        (100, 100, 2.0),
+        (100, 10_000, 6.0),
+        (100, 1_000, 4.0),
+        (1, 1, 1.0),
+        (5_000, 5_000, 3.0),
+        (10, 10_000_000, 5.0),
+    ):
+        assert table.at(n, m) == pytest.approx(scaled * (n + m) / (n * m))
+
+
 @every_column
 def test_rarer_exceedance_means_a_higher_floor(column: Column) -> None:
     often, seldom = column.floor(0.01), column.floor(1e-4)
@@ -135,6 +149,8 @@ def test_floors_of_another_form_are_refused() -> None:
         FloorTable.from_json({**good, "method": "guess"})
     with pytest.raises(ValueError, match="a row for each ratio"):
         FloorTable.from_json({**good, "scaled": good["scaled"][1:]})
+    with pytest.raises(ValueError, match="must rise"):
+        FloorTable.from_json({**good, "sizes": good["sizes"][::-1]})
     with pytest.raises(KeyError, match="sizes"):
         FloorTable.from_json({key: value for key, value in good.items() if key != "sizes"})
 

@@ -29,8 +29,8 @@ _DISPERSION_OF_ONE = 3.0
 _DRAWS_OF_BOTH = 2_000
 _DRAWS_OF_ONE = 1_000
 _DRAWS_SHIFTED = 600
-_SHIFTS = np.linspace(-5.0, 5.0, 11)  # of the mean, in its standard errors
-_SHIFT_WEIGHTS = np.exp(-np.square(_SHIFTS) / (2 * 2.5**2))
+_SHIFTS = tuple(range(-5, 6))  # of the mean, in its standard errors
+_SHIFT_SPREAD = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,12 @@ def _shifted_pair(
     spread = np.sqrt(shares @ np.square(positions - mean)) or 1.0
     standard = (positions - mean) / spread
     root = np.sqrt(n * m / (n + m))
-    mixture = _SHIFT_WEIGHTS / _SHIFT_WEIGHTS.sum()
+    shifts = np.array(_SHIFTS, np.float64)
+    mixture = np.exp(-np.square(shifts / _SHIFT_SPREAD) / 2)
+    mixture /= mixture.sum()
     draws = np.diff(np.round(np.cumsum(np.concatenate([[0.0], mixture])) * _DRAWS_SHIFTED).astype(int))
-    sides, densities = [], np.zeros((_DRAWS_SHIFTED, _SHIFTS.size))
-    for rows, tilts in ((n, _SHIFTS * root / n), (m, -_SHIFTS * root / m)):
+    sides, densities = [], np.zeros((_DRAWS_SHIFTED, shifts.size))
+    for rows, tilts in ((n, shifts * root / n), (m, -shifts * root / m)):
         exponents = np.log(shares) + tilts[:, None] * standard
         norms = np.logaddexp.reduce(exponents, axis=1)
         counts = rng.multinomial(rows, np.repeat(np.exp(exponents - norms[:, None]), draws, axis=0))

@@ -93,7 +93,7 @@ def test_bounds_cover_the_truth_in_full(model: Model, rows: int, runs: int) -> N
 def test_bounds_of_small_classes_are_conservative() -> None:
     model = Model(prevalence=0.07, separation=1.5, threshold=0.2)
     truth, rng = model.truth(8), np.random.default_rng(6)
-    names = ["recall", "balanced_accuracy", "matthews_corrcoef", "roc_auc", "average_precision"]
+    names = ["recall", "balanced_accuracy", "matthews_corrcoef", "roc_auc", "average_precision", "log_loss"]
     held: dict[str, list[bool]] = {name: [] for name in names}
     for _ in range(4_000):
         drawn = model.draw(rng, 200)

@@ -85,6 +85,16 @@ def test_a_mean_of_zero_has_bounds() -> None:
     assert intervals.positive_mean(RowSums.of(np.zeros(50))) == (0.0, 0.0)
 
 
+def test_few_rows_of_a_class_widen_the_bounds_of_a_loss() -> None:
+    sums = RowSums.of(np.random.default_rng(2).gamma(0.5, 2.0, 200))
+    widths = []
+    for smallest in (100, 20, 19, 10, 5, 0):
+        lower, upper = intervals.positive_mean(sums, 1.0, smallest)
+        widths.append(np.log(upper / lower))
+    assert widths[0] == widths[1] < widths[2] < widths[3] < widths[4] == widths[5]
+    assert intervals.positive_mean(sums, 1.5, 29)[1] > intervals.positive_mean(sums, 1.5, 30)[1]
+
+
 def test_design_effect_divides_the_rows() -> None:
     once = RowSums.of(np.random.default_rng(3).random(100))
     lower, upper = intervals.mean(once, design_effect=4.0)

@@ -198,14 +198,16 @@ def _log_loss(evidence: BinaryEvidence, design_effect: float) -> Result:
     sums = evidence.log_loss
     if sums.n < MINIMUM:
         return Unavailable("too_few_rows")
-    return _value(sums.mean, intervals.positive_mean(sums, design_effect), sums.n)
+    smallest = min(evidence.confusion.positives, evidence.confusion.negatives)
+    return _value(sums.mean, intervals.positive_mean(sums, design_effect, smallest), sums.n)
 
 
 def _brier_score(evidence: BinaryEvidence, design_effect: float) -> Result:
     sums = evidence.brier
     if sums.n < MINIMUM:
         return Unavailable("too_few_rows")
-    lower, upper = intervals.positive_mean(sums, design_effect)
+    smallest = min(evidence.confusion.positives, evidence.confusion.negatives)
+    lower, upper = intervals.positive_mean(sums, design_effect, smallest)
     return _value(sums.mean, (lower, min(upper, 1.0)), sums.n)
 
 

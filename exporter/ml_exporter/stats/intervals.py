@@ -23,6 +23,7 @@ NEWCOMBE_BELOW = 40
 _UPPER_TAIL = (1 + CONFIDENCE) / 2
 _Z = float(ndtri(_UPPER_TAIL))
 _END = 1e-12
+_FEWEST = 5  # a class may be empty, and fewer degrees of freedom would say nothing
 
 
 def t_quantile(degrees: float) -> float:
@@ -146,21 +147,26 @@ def on_logit(value: float, error: float, degrees: float) -> Interval:
 
 def mean(sums: RowSums, design_effect: float = 1.0) -> Interval:
     """Bounds of a mean by Student's t (1908)."""
-    half, centre = _half_width(sums, design_effect), sums.mean
-    return centre - half, centre + half
+    effective = sums.n / design_effect
+    half = t_quantile(effective - 1) * _standard_error(sums, effective)
+    return sums.mean - half, sums.mean + half
 
 
-def positive_mean(sums: RowSums, design_effect: float = 1.0) -> Interval:
+def positive_mean(sums: RowSums, design_effect: float = 1.0, smallest: float = math.inf) -> Interval:
     """Bounds of the mean of a positive, skewed quantity: Student's t on the logarithm of the mean.
 
-    The delta method gives the logarithm the standard error se / mean. A mean of 0 falls back to t.
+    The delta method gives the logarithm the standard error se / mean. `smallest` is the size of the
+    smallest class: below `CONSERVATIVE_BELOW` it gives the degrees of freedom, since few rows of one
+    class then carry most of the loss. A mean of 0 has bounds of 0.
     """
     if sums.mean <= 0:
-        return mean(sums, design_effect)
-    factor = float(np.exp(_half_width(sums, design_effect) / sums.mean))
+        return 0.0, 0.0
+    effective = sums.n / design_effect
+    rare = smallest / design_effect
+    degrees = max(rare, _FEWEST) if rare < CONSERVATIVE_BELOW else effective
+    factor = math.exp(t_quantile(degrees - 1) * _standard_error(sums, effective) / sums.mean)
     return sums.mean / factor, sums.mean * factor
 
 
-def _half_width(sums: RowSums, design_effect: float) -> float:
-    effective = sums.n / design_effect
-    return t_quantile(effective - 1) * float(np.sqrt(sums.variance / effective))
+def _standard_error(sums: RowSums, effective: float) -> float:
+    return math.sqrt(sums.variance / effective)

@@ -125,7 +125,8 @@ def _outer_edges(
 ) -> tuple[FloatArray, FloatArray]:
     """Edges at the reference's ends and beyond: nothing of the reference is outside the innermost two."""
     steps = np.asarray(_STEPS_OUTSIDE) * float(step)
-    above = grid_value(grid_codes(distinct[-1:], center, scale) + np.uint32(1))
+    last, next_to_it = grid_codes(distinct[-1] + np.asarray([0.0, 1e-3 * step]), center, scale)
+    above = grid_value(np.asarray([max(last + 1, next_to_it)], np.uint32))
     low = _snap(distinct[0] - steps, center, scale)
     high = _snap(above * scale + center + steps, center, scale)
     return low, np.union1d(above, high[high > above])

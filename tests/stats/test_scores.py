@@ -83,9 +83,9 @@ def test_merge_of_sixty_large_parts_equals_their_sum_and_is_fast() -> None:
     for _ in range(60):
         keys = np.sort(rng.choice(pool, 20_000, replace=False))
         parts.append(ScoreHistogram(keys, rng.integers(0, 9, (20_000, 2)) + np.array([1, 0])))
-    started = time.perf_counter()
+    started = time.process_time()
     merged = ScoreHistogram.merge(parts)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 0.5
     expected = np.zeros((1 << 18, 2), np.int64)
     for part in parts:
         expected[part.keys] += part.counts

@@ -18,7 +18,7 @@ DRIFT_ALERTS = ("MLColumnDrift", "MLModelDrift")
 
 def drift_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on drift, with width and height."""
-    return [(_over_noise(), 8, 9), (_drift_table(), 16, 9), (_drift_over_time(), 12, 8), (_bins(), 12, 8)]
+    return [(_closest(), 8, 9), (_drift_table(), 16, 9), (_drift_over_time(), 12, 8), (_bins(), 12, 8)]
 
 
 def violation_panels() -> list[tuple[Panel, int, int]]:
@@ -26,37 +26,45 @@ def violation_panels() -> list[tuple[Panel, int, int]]:
     return [(_violation_table(), 12, 8), (_violations_over_time(), 12, 8)]
 
 
-def _over_noise() -> Panel:
+def _closest() -> Panel:
     about = About(
-        "Which columns of the champion are furthest above noise?",
-        "Under 1: such a distance comes about without any drift. The ten largest, by the chosen method.",
+        "Which columns of the champion come closest to their limit?",
+        "All below 1: the drift divided by the column's own limit. Only columns above the noise are shown, since "
+        "smaller distances come about without any drift; the ten closest, by the chosen method.",
         DRIFT_ALERTS,
     )
     drift, noise = (select(name, ONE_MODEL, METHOD, WINDOW) for name in ("ml_drift", "ml_drift_noise"))
-    expr = f"topk(10, max by (column) (({drift} / {noise}) {CHAMPION}))"
+    above_noise = f"({drift} > {noise}) {CHAMPION}"
+    expr = f"topk(10, max by (column) ({_of_limit(above_noise, METHOD)}))"
     return bars(about, expr, "{{column}}", unit="none", steps=((None, NEUTRAL), (1, WARNING)))
+
+
+def _of_limit(drift: str, *matchers: str) -> str:
+    """Divide drift by the limit of its column: above 1 it is above the limit."""
+    return f"({drift}) / {ON_DRIFT} group_left () {select('ml_drift_limit', ONE_MODEL, WINDOW, *matchers)}"
 
 
 def _drift_table() -> Panel:
     drift, noise = (select(name, ONE_MODEL, VERSIONS, WINDOW) for name in ("ml_drift", "ml_drift_noise"))
     limit = select("ml_drift_limit", ONE_MODEL, WINDOW)
-    by = "by (instance, version, column, method, reference)"
-    over_noise, over_limit = f"({drift} > bool {noise})", f"({drift} > bool {ON_DRIFT} group_left () {limit})"
-    worst = f"topk(30, max {by} ({drift} / {noise}))"
-    on_worst = f"and on (instance, version, column, method, reference) {worst}"
-    exprs = [
-        f"max {by} ({drift}) {on_worst}",
-        f"max {by} ({noise}) {on_worst}",
-        f"max {by} ({drift} * 0 + {ON_DRIFT} group_left () {limit}) {on_worst}",
-        worst,
-        f"max {by} ({over_noise} + 2 * {over_limit} or {over_noise}) {on_worst}",
-    ]
+    labels = "instance, version, column, method, reference"
+    worst = f"topk(30, max by ({labels}) ({_of_limit(drift)}))"
+    over_noise, over_limit = f"({drift} > bool {noise})", f"({_of_limit(drift)} > bool 1)"
+    shown = (
+        drift,
+        noise,
+        f"{drift} * 0 + {ON_DRIFT} group_left () {limit}",
+        _of_limit(drift),
+        f"{drift} / {noise}",
+        f"{over_noise} + 2 * {over_limit}",
+    )
+    exprs = [f"max by ({labels}) ({expr}) and on ({labels}) {worst}" for expr in shown]
     about = About(
         "Which columns have drifted, and by how much?",
-        "No column is drifted: above its limit and above the noise. Shown are the 30 furthest above noise.",
+        "No column is drifted: above its limit and above the noise. Shown are the 30 closest to their limits.",
         DRIFT_ALERTS,
     )
-    return rows(about, exprs, _drift_columns(), sort="Over noise")
+    return rows(about, exprs, _drift_columns(), sort="Of limit")
 
 
 def _drift_columns() -> list[Column]:
@@ -70,8 +78,9 @@ def _drift_columns() -> list[Column]:
         Column("Value #A", "Drift", decimals=3),
         Column("Value #B", "Noise", decimals=3),
         Column("Value #C", "Limit", decimals=3),
-        Column("Value #D", "Over noise", decimals=2),
-        Column("Value #E", "Verdict", color=True, mappings=(verdict,)),
+        Column("Value #D", "Of limit", unit="percentunit", decimals=0),
+        Column("Value #E", "Over noise", decimals=1),
+        Column("Value #F", "Verdict", color=True, mappings=(verdict,)),
         Column("reference", "Reference"),
         Column("instance", "Instance"),
     ]
@@ -79,24 +88,18 @@ def _drift_columns() -> list[Column]:
 
 def _drift_over_time() -> Panel:
     drift = select("ml_drift", ONE_MODEL, METHOD, WINDOW)
-    worst = f"topk(4, max by (column) ({select('ml_drift', ONE_MODEL, METHOD, WINDOW)} @ end() {CHAMPION}))"
     limit = select("ml_drift_limit", ONE_MODEL, METHOD, WINDOW)
+    now = f"({drift} {CHAMPION}) / {ON_DRIFT} group_left () {limit}"
+    at_end = f"({drift} @ end() {CHAMPION}) / {ON_DRIFT} group_left () {limit} @ end()"
     about = About(
         "Since when have the worst columns drifted?",
-        "All lines below the limit. Shown are the four columns that are highest at the end of the time, "
-        "and the lowest limit of all columns.",
+        "All below 100 %: the drift as a share of the column's own limit. Shown are the four columns that are "
+        "closest to it at the end of the shown time.",
         DRIFT_ALERTS,
     )
-    return graph(
-        about,
-        [
-            Line(f"max by (column) ({drift} {CHAMPION}) and on (column) {worst}", "{{column}}"),
-            Line(f"min({limit})", "limit", "limit"),
-        ],
-        unit="none",
-        decimals=3,
-        low=0,
-    )
+    expr = f"max by (column) ({now}) and on (column) topk(4, max by (column) ({at_end}))"
+    lines = [Line(expr, "{{column}}"), Line(f"group({limit})", "limit", "limit")]
+    return graph(about, lines, unit="percentunit", low=0)
 
 
 def _bins() -> Panel:

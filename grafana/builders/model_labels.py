@@ -60,7 +60,7 @@ def _outcomes() -> Panel:
         ("MLLabelsStopped",),
     )
     by = "sum by (outcome)"
-    expr = f"{by} ({rate('ml_labels_total', ONE_MODEL)}) and on (outcome) topk(5, {by} ({everything}))"
+    expr = f"{by} ({rate('ml_labels_total', ONE_MODEL)}) and on (outcome) topk(5, {by} ({everything}) > 0)"
     return graph(about, [Line(expr, "{{outcome}}")], unit="short", low=0)
 
 
@@ -96,11 +96,12 @@ def _lag() -> Panel:
 def _rejected() -> Panel:
     chosen = 'outcome!="accepted"'
     everything = f"increase({select('ml_input_rows_total', ONE_MODEL, chosen)}[$__range] @ end())"
+    rejected = rate("ml_input_rows_total", ONE_MODEL, chosen)
     about = About(
         "Which log lines are rejected, and why?",
-        "None. The five commonest reasons in the shown time.",
+        "None. Shown are the sum and the four commonest reasons in the shown time.",
     )
     by = "sum by (source, outcome)"
-    rejected = rate("ml_input_rows_total", ONE_MODEL, chosen)
-    expr = f"{by} ({rejected}) and on (source, outcome) topk(5, {by} ({everything}))"
-    return graph(about, [Line(expr, "{{source}}: {{outcome}}")], unit="short", low=0)
+    reasons = f"{by} ({rejected}) and on (source, outcome) topk(4, {by} ({everything}) > 0)"
+    lines = [Line(f"sum({rejected})", "all"), Line(reasons, "{{source}}: {{outcome}}")]
+    return graph(about, lines, unit="short", low=0)

@@ -22,6 +22,17 @@ LEGEND_LABEL = re.compile(r"{{\s*(\w+)\s*}}")
 Json = dict[str, Any]
 Series = list[Json]
 
+_CANDIDATE = "Models: one model: Is a candidate surely better than its baseline?"
+_CALM = "no alert fires"
+_EARLY = "version 2 begins in July of the simulated year, half an hour after the demo's start"
+EMPTY_ON_A_CALM_DEMO = {
+    "Models: fleet: Which alerts fire now? [A]": _CALM,
+    "Models: fleet: annotation Firing alerts": _CALM,
+    "Models: one model: annotation Firing alerts": _CALM,
+    "Models: one model: Which log lines are rejected, and why? [B]": "every line is accepted",
+    **{f"{_CANDIDATE} [{reference}]": _EARLY for reference in "ABCD"},
+}
+
 
 @dataclass(frozen=True)
 class Query:
@@ -143,6 +154,9 @@ def run_queries(
     rate_interval: str = "1m",
 ) -> dict[str, int]:
     """Run every query of every dashboard and return how many series each brought, by the query's name.
+
+    `expected_empty` may be EMPTY_ON_A_CALM_DEMO; `shown_seconds` is the dashboards' time range, and
+    `rate_interval` at least four scrape intervals.
 
     All of these fail, in one message: a query that Prometheus refuses; one that brings nothing and is not
     in `expected_empty` (name to reason); a name there that no query has; a graph with more than five

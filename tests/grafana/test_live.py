@@ -186,7 +186,7 @@ def test_the_candidate_is_shown_as_better(prometheus: str) -> None:
 
 
 def test_the_verdicts_on_drift(prometheus: str) -> None:
-    found = values(prometheus, "model", "Which columns have drifted, and by how much?", "E")
+    found = values(prometheus, "model", "Which columns have drifted, and by how much?", "F")
     verdicts = {json.loads(key)["column"]: value for key, value in found.items()}
     expected = [1.0 if 0.05 * (index + 1) <= 0.2 else 3.0 for index in range(len(COLUMNS))]
     assert verdicts == dict(zip(COLUMNS, expected, strict=True))

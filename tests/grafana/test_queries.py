@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import promql_parser
 import pytest
-from tests.grafana.queries import Query, dashboards, queries, substitute
+from tests.grafana.queries import EMPTY_ON_A_CALM_DEMO, Query, dashboards, queries, substitute
 
 from ml_exporter.metrics.catalogue import CATALOGUE
 
@@ -112,6 +112,10 @@ def test_rates_use_the_rate_interval(query: Query) -> None:
 def test_nothing_that_only_prometheus_3_knows(query: Query) -> None:
     for call in ("info(", "limitk(", "limit_ratio(", "mad_over_time(", "sort_by_label(", "histogram_avg("):
         assert call not in query.expr
+
+
+def test_the_queries_that_are_empty_on_a_calm_demo_exist() -> None:
+    assert set(EMPTY_ON_A_CALM_DEMO) <= {query.name for query in ALL_QUERIES}
 
 
 def test_a_variable_without_a_value_is_noticed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -134,7 +135,7 @@ def test_the_exporter_sees_logs_read_only_and_the_host() -> None:
     logs = mounts("exporter")["/var/lib/ml_exporter/logs"]
     assert (logs["source"], logs["read_only"]) == ("demo-logs", True)
     assert not mounts("traffic")["/var/lib/ml_exporter/logs"].get("read_only")
-    for host in ("proc", "sys", "root"):
+    for host in ("proc", "root"):
         assert f"--host.{host}=/host/{host}" in exporter["command"]
         assert mounts("exporter")[f"/host/{host}"]["read_only"]
 
@@ -188,3 +189,20 @@ def test_every_server_says_whether_it_is_well(name: str) -> None:
         assert "curl" not in service(name)["healthcheck"]["test"]
     elif name != "exporter":
         assert service(name).get("healthcheck", {"disable": True})["disable"]
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("exporter", [str(COMPOSE.with_name("ml_exporter")), "serve"]),
+        ("traffic", [sys.executable, "exporter/demo/traffic.py"]),
+        ("pager", [sys.executable, "exporter/demo/pager.py"]),
+    ],
+)
+def test_our_programs_know_the_flags_they_are_given(name: str, program: list[str]) -> None:
+    run = subprocess.run([*program, "--help"], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    given = {word.split("=")[0] for word in service(name)["command"] if word.startswith("--")}
+    assert given
+    assert given <= set(re.findall(r"--[\w.-]+", run.stdout))
+    entrypoint = service(name).get("entrypoint") or ["ml_exporter"]
+    assert entrypoint[-1].split("/")[-1] == Path(program[-1] if name != "exporter" else program[0]).name

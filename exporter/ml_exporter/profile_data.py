@@ -133,10 +133,7 @@ class Rows:
             yield self._feature(name, path, self._type(path))
 
     def _children(self, parent: str) -> list[str]:
-        found = self._db.execute(
-            f"DESCRIBE SELECT {sql.path(parent)} AS parent FROM {self._source}"
-        ).fetchone()
-        if found is None or not found[1].startswith("STRUCT"):
+        if not self._has(parent) or not self._type(parent).startswith("STRUCT"):
             raise ProfileError(
                 f"{parent}: is not an object in the data; name the paths in predictions.fields.features"
             )
@@ -202,13 +199,13 @@ class Rows:
         paths = {labels.fields.id, labels.fields.timestamp, labels.fields.label} - {None}
         columns = sql.columns(dict.fromkeys(sorted(filter(None, paths)), "VARCHAR"))
         self._db.execute(
-            f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS id, "
-            f"first({sql.binary_class(sql.path(labels.fields.label), self._model.positive)}) AS label "
+            f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS known_id, "
+            f"first({sql.binary_class(sql.path(labels.fields.label), self._model.positive)}) AS known_label "
             f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', columns={columns}, ignore_errors=true) "
             "GROUP BY 1"
         )
         own = _as_text(self._model.predictions.fields.id)
-        return f"coalesce((SELECT l.label FROM label_log l WHERE l.id = {own}), {ABSENT})::TINYINT"
+        return f"coalesce((SELECT known_label FROM label_log WHERE known_id = {own}), {ABSENT})::TINYINT"
 
     def _version_filter(self) -> str:
         model, path = self._model, self._model.predictions.fields.version

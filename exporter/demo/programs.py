@@ -40,7 +40,7 @@ What to look at, in the exporter's metrics:
 Logs of all programs:  {logs}
 Ctrl-C stops everything.
 """
-PAGED = """In another terminal:   make fault shift    breaks the data; a page arrives here in a minute or two
+PAGED = """In another terminal:   make fault shift    breaks the data; a ticket arrives here after four minutes or so
                        make fault none     heals it"""
 NOT_PAGED = """In another terminal:   make fault shift    breaks the data, which ml_drift shows
                        make fault none     heals it

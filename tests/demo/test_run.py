@@ -183,7 +183,7 @@ def test_the_terminal_shows_the_addresses_and_promises_no_page_that_cannot_come(
     assert "no page arrives" in small
     all_of_it = [programs.exporter(), programs.pager()]
     all_of_it += [programs.alertmanager(Path("/am")), programs.prometheus(Path("/prom"))]
-    assert "a page arrives here" in programs.welcome(all_of_it)
+    assert "a ticket arrives here" in programs.welcome(all_of_it)
     assert "http://127.0.0.1:9093/" in programs.welcome(all_of_it)
 
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.tools import REPOSITORY, find_tool
+from tests.rules.bundle import checked
+from tests.tools import REPOSITORY
 
 FOLDER = REPOSITORY / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
@@ -25,17 +25,17 @@ SECRETS = re.compile(
 )
 
 
-def amtool(*arguments: object) -> str:
-    """Run amtool; return what it prints, or fail with it."""
-    command = [find_tool("amtool"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def route(receiver: str, *labels: str) -> None:
     """Fail unless an alert with these labels goes to this receiver."""
-    amtool("config", "routes", "test", f"--config.file={CONFIG}", f"--verify.receivers={receiver}", *labels)
+    checked(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={CONFIG}",
+        f"--verify.receivers={receiver}",
+        *labels,
+    )
 
 
 def ready_receivers() -> str:
@@ -46,7 +46,7 @@ def ready_receivers() -> str:
 
 
 def test_the_configuration_is_valid() -> None:
-    assert "1 templates" in amtool("check-config", CONFIG)
+    assert "1 templates" in checked("amtool", "check-config", CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,14 @@ def test_the_configuration_is_valid() -> None:
 )
 def test_an_alert_goes_to_its_receiver(receiver: str, labels: dict[str, str]) -> None:
     arguments = [f"{name}={value}" for name, value in labels.items()]
-    amtool(
-        "config", "routes", "test", f"--config.file={CONFIG}", f"--verify.receivers={receiver}", *arguments
+    checked(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={CONFIG}",
+        f"--verify.receivers={receiver}",
+        *arguments,
     )
 
 
@@ -97,7 +103,7 @@ def test_the_ready_receivers_load_when_their_marks_are_taken_off(tmp_path: Path)
     config["receivers"] += ready
     config["templates"] = [str(FOLDER / "templates" / "*.tmpl")]
     (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump(config))
-    shown = amtool("check-config", tmp_path / "alertmanager.yml")
+    shown = checked("amtool", "check-config", tmp_path / "alertmanager.yml")
     assert {receiver["name"] for receiver in ready} == {"pagerduty", "slack", "opsgenie", "email"}
     assert f"{len(config['receivers'])} receivers" in shown
 
@@ -124,7 +130,7 @@ def alert(name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
     }
 
 
-def rendered(template: str, tmp_path: Path, *alerts: dict[str, Any]) -> str:
+def rendered(template: str, tmp_path: Path, *alerts: dict[str, Any], kind: str = "text") -> str:
     """Return one of the shipped texts for a notification of these alerts."""
     shared = set.intersection(*[set(a["labels"].items()) for a in alerts])
     data = {
@@ -137,11 +143,13 @@ def rendered(template: str, tmp_path: Path, *alerts: dict[str, Any]) -> str:
         "externalURL": "http://alertmanager",
     }
     (tmp_path / "data.json").write_text(json.dumps(data))
-    shown = amtool(
+    shown = checked(
+        "amtool",
         "template",
         "render",
         f"--template.glob={FOLDER / 'templates' / '*.tmpl'}",
         f"--template.text={{{{ template {json.dumps(template)} . }}}}",
+        f"--template.type={kind}",
         f"--template.data={tmp_path / 'data.json'}",
     )
     return shown.strip("\n")
@@ -176,3 +184,13 @@ def test_a_text_has_what_the_person_on_call_needs(tmp_path: Path) -> None:
         "  Look at: http://grafana/d/ml-model?var-job=e&var-model=m",
     ]
     assert rendered("ml.text", tmp_path, PAGE, TICKET).count("What to do: ") == 2
+
+
+def test_a_letter_has_working_links_and_no_markup_of_its_values(tmp_path: Path) -> None:
+    hostile = alert("MLNoPredictions", severity="critical", job="e", model="<script>")
+    hostile["annotations"] |= {"summary": "<b>x</b>", "runbook_url": "javascript:alert(1)"}
+    letter = rendered("ml.html", tmp_path, hostile, kind="html")
+    assert "<script>" not in letter
+    assert "<b>x</b>" not in letter
+    assert "javascript:" not in letter
+    assert '<a href="http://grafana/d/ml-model?var-job=e&amp;var-model=m">Dashboard</a>' in letter

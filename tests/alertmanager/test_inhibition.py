@@ -34,7 +34,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     folder: Path = tmp_path_factory.mktemp("alertmanager")
     command = [
-        find_tool("alertmanager"),
+        str(find_tool("alertmanager")),
         f"--config.file={CONFIG}",
         f"--storage.path={folder / 'data'}",
         f"--web.listen-address={HOST}:{port}",

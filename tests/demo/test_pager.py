@@ -227,7 +227,7 @@ def test_the_program_serves_the_shipped_runbooks_and_ends_cleanly(tmp_path: Path
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     script = REPOSITORY / "exporter" / "demo" / "pager.py"
-    command = [sys.executable, script, "--listen", f"{HOST}:{port}", "--journal", tmp_path / "journal"]
+    command = [sys.executable, str(script), f"--listen={HOST}:{port}", f"--journal={tmp_path / 'journal'}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         try:
             assert answered(f"http://{HOST}:{port}/runbooks/MLWatchdog.md")

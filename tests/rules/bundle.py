@@ -1,12 +1,14 @@
 """The shipped rules, their tests and their runbooks, as the tests of this folder read them."""
 
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import yaml
-from tests.tools import REPOSITORY
+from tests.tools import REPOSITORY, find_tool
 
 PROMETHEUS = REPOSITORY / "prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
@@ -15,8 +17,17 @@ RUNBOOKS = sorted((REPOSITORY / "alertmanager" / "runbooks").glob("*.md"))
 QUERY_BLOCK = re.compile(r"```promql\n(.*?)```", re.DOTALL)
 
 
+def checked(tool: str, *arguments: object) -> str:
+    """Run promtool or amtool; return what it prints, or fail with that."""
+    command = [str(find_tool(tool)), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@cache
 def load(path: Path) -> Any:
-    """Return a YAML file's document."""
+    """Return a YAML file's document, which is shared: it is not to be changed."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

@@ -22,6 +22,8 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 BODY_LIMIT = 1 << 20
+# The watchdog alone writes some 300 kB a day, in a demo 60 times as much.
+JOURNAL_LIMIT = 4 << 20
 TEXT_LIMIT = 2000
 SHOWN_ALERTS = 20
 READ_SECONDS = 10.0
@@ -70,7 +72,10 @@ def render(message: Fields) -> Iterator[str]:
 
 
 class Pager(ThreadingHTTPServer):
-    """Prints notifications to `screen` and appends them to `journal`, one JSON object a line."""
+    """Prints notifications to `screen` and appends them to `journal`, one JSON object a line.
+
+    A journal that has grown large is kept once, as `journal`.1, and begun anew.
+    """
 
     daemon_threads = True
 
@@ -84,11 +89,10 @@ class Pager(ThreadingHTTPServer):
         journal.parent.mkdir(parents=True, exist_ok=True)
 
     def accept(self, message: Fields) -> None:
-        """Keep and show one notification."""
+        """Show and keep one notification."""
         with self._lock:
-            with self._journal.open("a", encoding="ascii") as journal:
-                journal.write(json.dumps(message) + "\n")
             self._show(self._lines(message))
+            self._keep(message)
 
     def runbook(self, name: str) -> bytes | None:
         """Return the text of a runbook by its file's name, or None."""
@@ -98,6 +102,16 @@ class Pager(ThreadingHTTPServer):
     def handle_error(self, _request: object, _client_address: object) -> None:
         """Name what went wrong with a request, such as a client that left; no traceback among the pages."""
         sys.stderr.write(f"pager: request failed: {type(sys.exception()).__name__}\n")
+
+    def _keep(self, message: Fields) -> None:
+        try:
+            if self._journal.exists() and self._journal.stat().st_size > JOURNAL_LIMIT:
+                self._journal.replace(self._journal.with_name(self._journal.name + ".1"))
+            with self._journal.open("a", encoding="ascii") as journal:
+                journal.write(json.dumps(message) + "\n")
+        except OSError as error:
+            # A full disk must not stop pages from being shown.
+            sys.stderr.write(f"pager: cannot keep a notification: {error.strerror}\n")
 
     def _lines(self, message: Fields) -> Iterable[str]:
         names = {alert["labels"].get("alertname") for alert in message["alerts"]}

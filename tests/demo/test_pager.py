@@ -90,6 +90,25 @@ def test_notifications_are_kept_as_they_came_in_order(running: Running) -> None:
     assert running.kept() == [json.loads(first), json.loads(second)]
 
 
+def test_the_journal_begins_anew_when_it_is_large(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pager, "JOURNAL_LIMIT", 1000)
+    for count in range(5):
+        running.post(notification(alert(count=str(count))))
+    old = running.journal.with_name("notifications.jsonl.1")
+    both = [[json.loads(line) for line in old.read_text().splitlines()], running.kept()]
+    counts = [[message["alerts"][0]["labels"]["count"] for message in part] for part in both]
+    assert counts == [["0", "1", "2"], ["3", "4"]]
+
+
+def test_a_page_is_shown_even_when_it_cannot_be_kept(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.journal.mkdir()
+    assert running.post(notification(alert())).status_code == 200
+    assert "PAGE MLNoPredictions" in running.screen.getvalue()
+    assert "cannot keep a notification" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("severity", "status", "mark"),
     [

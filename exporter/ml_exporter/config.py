@@ -61,7 +61,7 @@ _URL_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
 # Keys that are read and validated, and that nothing looks at yet.
-_WITHOUT_EFFECT = (
+WITHOUT_EFFECT = (
     "exporter.access",
     "models[].predictions.preset",
     "models[].segments",
@@ -87,7 +87,7 @@ _WITHOUT_EFFECT = (
     "models[].slo.tolerance",
     "models[].slo.page",
 )
-_COLUMN_KEYS_WITHOUT_EFFECT = ("kind", "allowed", "regex", "not_null", "importance")
+_COLUMN_KEYSWITHOUT_EFFECT = ("kind", "allowed", "regex", "not_null", "importance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Config:
         for location in _locations(self.data, ()):
             key = key_text(location)
             general = re.sub(r"\[\d+\]", "[]", key)
-            if general in _WITHOUT_EFFECT or _unused_column_key(location):
+            if general in WITHOUT_EFFECT or _unused_column_key(location):
                 yield key
         for index, model in enumerate(self.models):
             yield from _unused_formats(model, f"models[{index}]")

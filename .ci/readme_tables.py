@@ -1,0 +1,172 @@
+"""The README's tables of commands, config keys, metrics and alerts, made from the code.
+
+`python .ci/readme_tables.py` writes them into README.md; a test fails when they are out of step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "prometheus"))
+
+import alert_table  # noqa: E402  # lives beside the rules, which is put on the path above
+
+from ml_exporter.cli import parser  # noqa: E402
+from ml_exporter.config import WITHOUT_EFFECT  # noqa: E402
+from ml_exporter.config_model import Root  # noqa: E402
+from ml_exporter.metrics.catalogue import CATALOGUE  # noqa: E402
+
+MEANINGS = {
+    "exporter.state": "file that keeps offsets, waiting rows and counts; left out: memory only, and logs are read from their end",
+    "exporter.evaluation_interval": "time between evaluations; each is one commit",
+    "exporter.birth_hold": "how long counters of a new version show 0 first, so that `increase()` sees the first burst; more than a scrape interval",
+    "exporter.pending_limit": "predictions that may wait for labels",
+    "exporter.line_limit": "longer lines are counted as `too_long` and skipped",
+    "exporter.access": "users of the web config by what they may do",
+    "exporter.series_limit": "series of a page; over it whole columns are left out",
+    "host.enabled": "whether CPU, memory, disks and network of the host are exported",
+    "host.processes": "groups of processes to watch: a name, and a regular expression on the command line",
+    "models[].name": "the `model` label",
+    "models[].task": "what the model predicts; this version knows `binary`",
+    "models[].team": "alerts carry it, Alertmanager routes on it",
+    "models[].profile": "the reference profile, or one by version",
+    "models[].shadow": "versions whose predictions were not served; their ids repeat the champion's",
+    "models[].champion": "the version that alerts are about; left out: the one with most traffic",
+    "models[].predictions.path": "glob of the log; rotated forms `P.1`, `P-2026-01-31` are found by themselves",
+    "models[].predictions.format": "form of the log; this version serves `jsonl`",
+    "models[].predictions.fields": "dotted paths into a record: id, timestamp, version, score, prediction, label, latency_seconds, error, features",
+    "models[].predictions.preset": "fields of a known model server",
+    "models[].labels.path": "glob of the label log",
+    "models[].labels.format": "form of the log; this version serves `jsonl`",
+    "models[].labels.fields": "dotted paths: id, timestamp, label",
+    "models[].labels.maturity": "a prediction is judged this long after its time stamp",
+    "models[].labels.wait": "how long ids are remembered: a label after maturity is `late` until then",
+    "models[].labels.min_coverage": "labelled share of mature predictions below which there is no quality",
+    "models[].labels.silence": "`negative`: a mature prediction without a label is a negative",
+    "models[].labels.shared": "on shards: a label without prediction is `foreign`, not `orphan`",
+    "models[].positive": "the label that counts as positive",
+    "models[].segments": "columns to compute quality by",
+    "models[].windows": "sliding windows, each of whole minutes",
+    "models[].alert_window": "the window that targets and limits judge: 1d where it is among the windows, else the longest",
+    "models[].quality": "targets by metric: min, max",
+    "models[].slo": "objective: promised share of good predictions",
+    "models[].drift": "limits by method, and by column and method",
+    "models[].health": "limits of the share of values that fail a check, and by column",
+    "models[].latency": "limit: seconds above which a prediction counts as slow",
+    "models[].version_limit": "versions with labels of their own; the rest is `other`",
+    "models[].segment_limit": "values of a segment with labels of their own",
+    "models[].class_limit": "classes with labels of their own",
+    "models[].export_bins": "columns whose bins are exported, besides score and prediction",
+    "models[].cadence": "`batch`: logs come in bursts",
+    "models[].compare_with": "another model to compare with",
+    "models[].max_age": "age of the champion above which it is to be retrained",
+    "models[].prediction_age_limit": "age of the newest prediction above which the model counts as silent",
+    "models[].label_delay_limit": "limit of the label delay",
+    "models[].drifted_columns_limit": "share of drifted columns above which the model has drifted",
+    "models[].multivariate": "limits of multivariate drift",
+    "models[].seasonal": "limit of the deviation from the same hour of the week",
+    "models[].columns": "what is known of a column: kind (numeric, categorical, ignore, …), min, max, …",
+    "models[].quality_value": "gain or cost of tp, fp, fn, tn",
+    "models[].top_k": "k of top-k accuracy",
+    "models[].interval": "fields of predicted intervals",
+    "models[].detectors": "detectors of concept drift",
+    "models[].tol": "loss beyond the expected that is tolerated",
+    "models[].processes": "the groups of `host.processes` that serve the model",
+    "models[].retrain": "how retraining is asked for",
+    "models[].dead_letter": "file for rejected lines",
+}
+_WHOLE = {"predictions.fields", "labels.fields", "access", "processes", "profile", "slo", "drift", "health", "latency"}
+_WHOLE |= {"columns", "quality", "quality_value", "interval", "retrain", "dead_letter", "multivariate", "seasonal"}
+
+
+def commands() -> Iterator[str]:
+    """Rows of the table of commands."""
+    yield from ("| command | flag | meaning |", "| --- | --- | --- |")
+    (choices,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in choices.choices.items():
+        yield f"| `{name}` | | {command.description} |"
+        for action in command._actions:
+            if action.dest != "help":
+                flag = ", ".join(f"`{item}`" for item in action.option_strings) or f"`{action.metavar}`"
+                default = f" ({action.default})" if isinstance(action.default, str | float) else ""
+                yield f"| | {flag} | {action.help}{default} |"
+
+
+def config_keys() -> Iterator[str]:
+    """Rows of the table of config keys; a key without a meaning is an error."""
+    yield from ("| key | default | meaning |", "| --- | --- | --- |")
+    keys = dict(_keys(Root, ""))
+    unknown = MEANINGS.keys() - keys.keys()
+    if unknown:
+        raise KeyError(f"no such config keys: {sorted(unknown)}")
+    for key, default in keys.items():
+        unused = "; accepted, without effect in this version" if key in WITHOUT_EFFECT else ""
+        yield f"| `{key}` | {default} | {MEANINGS[key]}{unused} |"
+
+
+def metrics() -> Iterator[str]:
+    """Rows of the table of metrics."""
+    yield from ("| metric | kind | labels | meaning |", "| --- | --- | --- | --- |")
+    for entry in CATALOGUE:
+        labels = ", ".join(entry.labels)
+        yield f"| `{entry.name}` | {entry.kind} | {labels} | {entry.help} |"
+
+
+def filled(readme: str) -> str:
+    """Return the README with its tables made anew."""
+    tables = {"commands": commands, "config": config_keys, "metrics": metrics}
+    texts = {name: "\n".join(rows()) for name, rows in tables.items()}
+    texts["alerts"] = alert_table.alert_table().strip()
+    for name, text in texts.items():
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)", re.DOTALL)
+        readme, found = pattern.subn(lambda match, text=text: match[1] + text + match[2], readme)
+        if found != 1:
+            raise ValueError(f"README.md needs one pair of <!-- {name}:begin --> and <!-- {name}:end -->")
+    return readme
+
+
+def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner, many = _section_in(field.annotation)
+        short = re.sub(r"^(models\[\]|exporter|host)\.", "", key)
+        if inner is None or short in _WHOLE:
+            yield key, _default(field)
+        else:
+            yield from _keys(inner, key + ("[]." if many else "."))
+
+
+def _section_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    many = getattr(annotation, "__origin__", None) is tuple
+    for argument in get_args(annotation):
+        inner, deeper = _section_in(argument)
+        if inner is not None:
+            return inner, many or deeper
+    return None, False
+
+
+def _default(field: Any) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or isinstance(value, BaseModel) or value in ((), {}):
+        return ""
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(getattr(item, "name", str(item)) for item in value) + "]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -84,8 +84,27 @@ MEANINGS = {
     "models[].retrain": "how retraining is asked for",
     "models[].dead_letter": "file for rejected lines",
 }
-_WHOLE = {"predictions.fields", "labels.fields", "access", "processes", "profile", "slo", "drift", "health", "latency"}
-_WHOLE |= {"columns", "quality", "quality_value", "interval", "retrain", "dead_letter", "multivariate", "seasonal"}
+_WHOLE = {
+    "predictions.fields",
+    "labels.fields",
+    "access",
+    "processes",
+    "profile",
+    "slo",
+    "drift",
+    "health",
+    "latency",
+}
+_WHOLE |= {
+    "columns",
+    "quality",
+    "quality_value",
+    "interval",
+    "retrain",
+    "dead_letter",
+    "multivariate",
+    "seasonal",
+}
 
 
 def commands() -> Iterator[str]:
@@ -127,8 +146,8 @@ def filled(readme: str) -> str:
     texts = {name: "\n".join(rows()) for name, rows in tables.items()}
     texts["alerts"] = alert_table.alert_table().strip()
     for name, text in texts.items():
-        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)", re.DOTALL)
-        readme, found = pattern.subn(lambda match, text=text: match[1] + text + match[2], readme)
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        readme, found = pattern.subn(lambda match, text=text: match[1] + text + "\n" + match[2], readme)
         if found != 1:
             raise ValueError(f"README.md needs one pair of <!-- {name}:begin --> and <!-- {name}:end -->")
     return readme

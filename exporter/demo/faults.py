@@ -11,13 +11,13 @@ from typing import Any
 
 Record = dict[str, Any]
 
-# Each share and size is chosen so that the alert's limit is crossed within about three minutes
+# Each share and size is chosen so that the alert's limit is crossed in one to two minutes
 # of a 15 minute window in which everything else is clean.
 MISSING_SHARE = 0.8
 UNSEEN_SHARE = 0.3
 ERROR_SHARE = 0.3
 GARBAGE_SHARE = 0.3
-DISTANCE_SHIFT_MILES = 1500
+DISTANCE_SHIFT_MILES = 3000
 SLOWDOWN = 25
 LABEL_DELAY_SECONDS = 60.0
 

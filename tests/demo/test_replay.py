@@ -121,7 +121,7 @@ def test_missing(flights: duckdb.DuckDBPyConnection) -> None:
 def test_shift(flights: duckdb.DuckDBPyConnection) -> None:
     clean = records(stream(flights).predictions(ORIGIN + 30, ()))
     moved = [r["features"]["distance"] for r in broken(flights, "shift")]
-    assert moved == [r["features"]["distance"] + 1500 for r in clean]
+    assert moved == [r["features"]["distance"] + 3000 for r in clean]
 
 
 def test_unseen_category(flights: duckdb.DuckDBPyConnection) -> None:

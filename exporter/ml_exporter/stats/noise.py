@@ -19,16 +19,17 @@ from ml_exporter.stats.distance import METHODS, Comparison, Method
 
 _Draws: TypeAlias = tuple[IntArray, IntArray, FloatArray]
 
-SIZES = (10, 30, 100, 300, 1_000, 10_000, 100_000)
+SIZES = (10, 30, 100, 200, 400, 1_000, 10_000, 100_000)
 RATIOS = (1, 20, 1_000)
 
-# Variances of the proposals over those of the draws, chosen for the least error at one in ten
-# thousand with ten degrees of freedom. A side twenty times as large adds next to no noise.
-_DISPERSION_OF_BOTH = 2.0
-_DISPERSION_OF_ONE = 3.0
-_DRAWS_OF_BOTH = 2_000
+# How much more than multinomial counts the proposals scatter, times the root of the degrees of
+# freedom: near the least error at one in ten thousand. More would leave a few draws all the weight.
+# Where one side is twenty times as large it adds next to no noise, and only the other is dispersed.
+_DISPERSION_OF_BOTH = 3.2
+_DISPERSION_OF_ONE = 6.3
+_DRAWS_OF_BOTH = 1_500
 _DRAWS_OF_ONE = 1_000
-_DRAWS_SHIFTED = 600
+_DRAWS_SHIFTED = 500
 _SHIFTS = tuple(range(-5, 6))  # of the mean, in its standard errors
 _SHIFT_SPREAD = 2.5
 
@@ -159,7 +160,8 @@ def _dispersed(
     shares: FloatArray, n: int, dispersion: float, draws: int, rng: np.random.Generator
 ) -> tuple[IntArray, FloatArray]:
     """Dirichlet-multinomial counts, shape (draws, B), and their log weights against multinomial ones."""
-    concentration = (n - dispersion) / (dispersion - 1)
+    excess = min(dispersion / max(shares.size - 1, 1) ** 0.5, 3.0)
+    concentration = (n - 1 - excess) / excess
     alpha = concentration * shares
     drawn = rng.standard_gamma(alpha, (draws, shares.size))
     counts = rng.multinomial(n, drawn / drawn.sum(axis=1, keepdims=True))

@@ -23,10 +23,14 @@ ALERT_NAME = re.compile(r"\bML[A-Z]\w+")
 UNITS = {"none", "short", "s", "percentunit", "reqps"}
 
 
+def alert_rules() -> list[Json]:
+    paths = sorted((REPOSITORY / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for path in paths for group in yaml.safe_load(path.read_text("utf-8"))["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
 def alert_names() -> set[str]:
-    rules = (REPOSITORY / "prometheus" / "rules").glob("*.yml")
-    groups = [group for path in rules for group in yaml.safe_load(path.read_text("utf-8"))["groups"]]
-    return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    return {rule["alert"] for rule in alert_rules()}
 
 
 def sizes(panel: Json) -> tuple[int, int, int, int]:
@@ -111,6 +115,22 @@ def test_each_panel_asks_a_question_and_says_what_a_good_answer_is(name: str) ->
         named = set(ALERT_NAME.findall(text))
         assert named <= alerts, panel["title"]
         assert bool(named) != text.endswith("No alert watches this."), panel["title"]
+
+
+def test_every_alert_is_on_a_panel_that_shows_what_it_judges() -> None:
+    every = [panel for dashboard in ALL_DASHBOARDS.values() for panel in panels(dashboard)]
+    assert {name for panel in every for name in ALERT_NAME.findall(panel["description"])} == alert_names()
+
+
+def test_links_in_alerts_lead_to_dashboards_and_choose_what_they_let_choose() -> None:
+    choices = {
+        dashboard["uid"]: {variable["name"] for variable in dashboard["templating"]["list"]}
+        for dashboard in ALL_DASHBOARDS.values()
+    }
+    for rule in alert_rules():
+        url = rule["annotations"]["dashboard_url"]
+        [uid] = re.findall(r"/d/([\w-]+)", url)
+        assert set(re.findall(r"\bvar-(\w+)=", url)) <= choices[uid], rule["alert"]
 
 
 @EVERY

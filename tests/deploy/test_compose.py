@@ -201,6 +201,7 @@ def test_every_server_says_whether_it_is_well(name: str) -> None:
 )
 def test_our_programs_know_the_flags_they_are_given(name: str, program: list[str]) -> None:
     run = subprocess.run([*program, "--help"], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
     given = {word.split("=")[0] for word in service(name)["command"] if word.startswith("--")}
     assert given
     assert given <= set(re.findall(r"--[\w.-]+", run.stdout))

@@ -181,6 +181,7 @@ def _ready(port: int, path: str) -> Callable[[], bool]:
 
 def _grafana_settings() -> dict[str, str]:
     return {
+        "ML_PROMETHEUS_URL": f"http://{HOST}:{PROMETHEUS_PORT}",
         "GF_SERVER_HTTP_ADDR": HOST,
         "GF_SERVER_HTTP_PORT": str(GRAFANA_PORT),
         "GF_PATHS_DATA": str(DEMO / "grafana"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ml_exporter.config import Config, ConfigError, Model, load
-from ml_exporter.drift import coarse, methods_of, reference_cells
+from ml_exporter.drift import Column, coarse, methods_of, reference_cells
 from ml_exporter.engine import model_layouts
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.drift import EXPORTED_BINS
-from ml_exporter.metrics.models import CHECKS
-from ml_exporter.profile import NumericColumn, Profile, ProfileError
+from ml_exporter.metrics.models import CHECKS, columns
+from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
 from ml_exporter.sources.files import matches
 from ml_exporter.stats.classification import BINARY_METRICS
@@ -42,24 +43,29 @@ def report_check(path: Path) -> int:
 
 
 def _problems(config: Config, layouts: dict[str, dict[str, Layout]]) -> Iterator[str]:
+    state = config.exporter.state
+    if state is not None and state.is_dir():
+        yield f"{config.path}: exporter.state: {state} is a folder; name a file in it"
     for model in config.models:
         try:
             layouts[model.name] = model_layouts(model, load_profile)
         except ProfileError as error:
             yield str(error)
             continue
-        for version, layout in layouts[model.name].items():
-            if layout.profile is not None:
-                yield from _mismatches(config, model, version, layout.profile)
+        yield from _mismatches(config, model, layouts[model.name])
 
 
-def _mismatches(config: Config, model: Model, version: str, profile: Profile) -> Iterator[str]:
-    where = f"{config.path}: models.{model.name}.profile.{version}"
-    if profile.model != model.name:
-        yield f"{where}: is the profile of {profile.model}; build one with `ml_exporter profile --model {model.name}`"
-    for column in (*model.drift.columns, *model.health.columns, *model.export_bins):
-        if column not in profile.columns:
-            yield f"{config.path}: models.{model.name}: column {column} is not in the profile; correct its name, or build the profile again"
+def _mismatches(config: Config, model: Model, layouts: Mapping[str, Layout]) -> Iterator[str]:
+    where = f"{config.path}: models.{model.name}"
+    profiles = {version: layout.profile for version, layout in layouts.items() if layout.profile}
+    for version, profile in profiles.items():
+        if profile.model != model.name:
+            yield f"{where}.profile.{version}: is the profile of {profile.model}; build one with `ml_exporter profile --model {model.name}`"
+    known = {column for profile in profiles.values() for column in profile.columns}
+    named = dict.fromkeys((*model.drift.columns, *model.health.columns, *model.export_bins))
+    for column in named if profiles else ():
+        if column not in known:
+            yield f"{where}: column {column} is not in the profile; correct its name, or build the profile again"
 
 
 def _notes(config: Config) -> Iterator[str]:
@@ -77,20 +83,21 @@ def _print_series(config: Config, layouts: dict[str, dict[str, Layout]]) -> None
     table = Table("model", "family", "series", title="series of one version")
     total = 0
     for model in config.models:
-        for family, number in _series(model, layouts[model.name]["default"]).items():
-            table.add_row(model.name, family, str(number))
+        for family, number in _series(model, columns(layouts[model.name])).items():
+            table.add_row(escape(model.name), family, str(number))
             total += number
-    console = Console()
-    console.print(table)
-    console.print(f"{config.path}: fine; {total} of {config.exporter.series_limit} series", markup=False)
+    Console().print(table)
+    limit = config.exporter.series_limit
+    if total > limit:
+        print(f"note: {total} series are more than exporter.series_limit: whole columns will be left out")
+    print(f"{config.path}: fine; {total} of {limit} series")
 
 
-def _series(model: Model, layout: Layout) -> Counter[str]:
+def _series(model: Model, known: Mapping[str, Column]) -> Counter[str]:
     """How many series the families that grow with the configuration will have, a version."""
     found: Counter[str] = Counter()
     found["ml_quality (and bounds)"] = 3 * len(BINARY_METRICS) * len(model.windows)
-    for name, cells in layout.cells.items():
-        column = cells.column
+    for name, column in known.items():
         for method in methods_of(column):
             found["ml_drift"] += 1
             found["ml_drift_noise"] += model.drift_limit(name, method.name) is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,6 +133,12 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(flags: argparse.Namespace) -> int:
+    # From the first moment on, so that being stopped while starting is a clean end as well.
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    # The state and its log hold what models answered: nobody else's business.
+    os.umask(0o077)
     logger = log.configure(flags.level, flags.style)
     config = load(flags.config)
     host, port = parse_listen_address(flags.listen)
@@ -143,9 +151,6 @@ def _serve(flags: argparse.Namespace) -> int:
     service = Service(
         config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.root), disabled
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
     server = serve(create_app(service, lifecycle=flags.lifecycle), host, port)
     service.start()
@@ -157,11 +162,9 @@ def _serve(flags: argparse.Namespace) -> int:
 
 
 def _reload(service: Service) -> None:
-    try:
+    # The service has logged and counted what is wrong, and goes on with the old configuration.
+    with suppress(Exception):
         service.reload()
-    except (ConfigError, ProfileError):
-        # The service has logged and counted it, and goes on with the old configuration.
-        return
 
 
 def _evaluate(flags: argparse.Namespace) -> int:
@@ -172,7 +175,10 @@ def _evaluate(flags: argparse.Namespace) -> int:
     page = log_page(snapshot, 0.0, config.exporter.series_limit)
     thresholds = config_page((model, layouts[model.name]) for model in config.models)
     sys.stdout.buffer.write(join((thresholds, page.page), openmetrics=False, gzipped=False))
-    return 0
+    problems = [(source, problem) for source in snapshot.sources for problem in source.problems]
+    for source, problem in problems:
+        print(f"ml_exporter: {source.source} of {source.model}: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _check(flags: argparse.Namespace) -> int:

@@ -7,21 +7,25 @@ of the counts, `Engine.cycle` commits all of it in one transaction and only then
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
-from ml_exporter.config import Config, Model
+import numpy as np
+
+from ml_exporter.config import Config, Exporter, Model
 from ml_exporter.delta import Delta, LabelReader, PredictionReader
 from ml_exporter.evaluation import ModelReport, evaluate
-from ml_exporter.labels import Waiting
+from ml_exporter.labels import Rules, Waiting
 from ml_exporter.layout import Layout
 from ml_exporter.profile import Profile, load
+from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.files import Block, Listing, list_files, read_blocks
-from ml_exporter.state import SOURCES, ModelState
+from ml_exporter.state import ModelState
 from ml_exporter.store import Store
-from ml_exporter.windows import MICROSECONDS
+from ml_exporter.windows import MICROSECONDS, oldest_pane
 
 BLOCKS_A_CYCLE = 8
 _FORGOTTEN_FILES = 100
@@ -54,26 +58,25 @@ class Snapshot:
 class Pipeline:
     """One model's way from its logs to its counts."""
 
-    def __init__(self, model: Model, layouts: Mapping[str, Layout], store: Store, line_limit: int) -> None:
+    def __init__(self, model: Model, layouts: Mapping[str, Layout], store: Store, limits: Exporter) -> None:
         self.model = model
         self.layouts = layouts
         self._store = store
-        self._line_limit = line_limit
+        self._limits = limits
         self._code = store.model_code(model.name)
         self._predictions = PredictionReader(model, layouts)
         self._labels = LabelReader(model) if model.labels else None
-        # Without a state nothing tells what an earlier run has read, so a live one begins at the end.
-        self._from_end = store.path is None
-        self.waiting = self._make_waiting(model)
+        self.waiting = Waiting(store, self._code, rules(model))
         self.state = ModelState(model, layouts)
-        self.state.load(store, self._code)
+        self.restore()
 
     def read(self, now: int, limit: int | None, until: int | None = None) -> list[SourceStatus]:
         """Read both logs on, at most `limit` blocks each; `now` and `until` in microseconds."""
         # Labels first: a prediction must not be judged before the labels of its time were read.
         status = [] if self._labels is None else [self._read("labels", now, limit, until)]
         status.append(self._read("predictions", now, limit, until))
-        self._from_end = False
+        if limit is not None and self.state.born is None:
+            self.state.born = now / MICROSECONDS
         return status
 
     def judge(self, now: int, status: list[SourceStatus]) -> None:
@@ -82,47 +85,60 @@ class Pipeline:
         if self._labels is not None:
             ends = {item.source: now if item.read_until is None else item.read_until for item in status}
             horizon = min(now, ends["labels"])
-            verdict = self.waiting.judge(horizon, min(horizon, ends["predictions"]))
+            state.judged_until = min(horizon, ends["predictions"])
+            verdict = self.waiting.judge(horizon, state.judged_until)
+            self.waiting.evict(self._limits.pending_limit, verdict)
             state.add_verdict(verdict, now - maturity)
         state.prune(now, now - maturity)
         state.choose_champion(now)
 
     def report(self, now: int) -> ModelReport:
         """Compute the numbers at `now` (microseconds)."""
-        pending = self.waiting.pending() if self.model.labels else 0
-        return evaluate(self.state, now, pending)
+        if self._labels is None:
+            return evaluate(self.state, now, 0, {})
+        return evaluate(self.state, now, self.waiting.pending(), self._recent(now))
 
     def save(self) -> None:
         """Write what has changed; inside the store's transaction."""
         self.state.save(self._store, self._code)
 
-    def roll_back(self) -> None:
+    def restore(self) -> None:
         """Return to what is committed."""
         self.state = ModelState(self.model, self.layouts)
-        self.state.load(self._store, self._code)
+        if not self.state.load(self._store, self._code):
+            self.waiting.forget()
 
     def _read(self, source: str, now: int, limit: int | None, until: int | None) -> SourceStatus:
         log = self.model.labels if source == "labels" else self.model.predictions
         assert log is not None
-        listing = self._list(source, log.path, from_end=self._from_end and limit is not None)
-        blocks = self._blocks(listing, complete=limit is None)
-        read = 0
+        live = limit is not None
+        listing = self._list(source, log.path, live)
+        blocks = self._blocks(listing, complete=not live)
+        read, last = 0, None
         for block in islice(blocks, limit):
-            self._merge(self._delta(source, block, now, until, live=limit is not None), now)
+            delta = self._delta(source, block, now, until, live)
+            self._merge(delta, now, now if live else until or delta.newest or now)
             read += block.end.offset - block.start.offset
-        at_end = limit is None or next(blocks, None) is None
+            last = delta
+        following = next(blocks, None) if live else None
+        if not listing.problems:
+            reached = now if following is None else _reached(last, following, listing)
+            self.state.read_until[source] = reached
+        at_end = following is None and not listing.problems
         return SourceStatus(
             self.model.name,
             source,
             log.path,
             listing.problems,
             listing.lag - read,
-            None if at_end and not listing.problems else self.state.read_until.get(source, 0),
+            None if at_end else self.state.read_until[source],
             self.state.truncations[source],
         )
 
-    def _list(self, source: str, path: str, from_end: bool) -> Listing:
+    def _list(self, source: str, path: str, live: bool) -> Listing:
         known = self.state.positions[source]
+        # Without a state nothing tells what an earlier run has read, so a live one begins at the end.
+        from_end = live and self._store.path is None and self.state.born is None
         listing = list_files(path, known, from_end)
         gone = [position for key, position in known.items() if key not in listing.matched][-_FORGOTTEN_FILES:]
         self.state.positions[source] = {position.key: position for position in (*gone, *listing.positions)}
@@ -131,7 +147,7 @@ class Pipeline:
 
     def _blocks(self, listing: Listing, complete: bool) -> Iterator[Block]:
         for position in listing.positions:
-            yield from read_blocks(position, self._line_limit, complete)
+            yield from read_blocks(position, self._limits.line_limit, complete)
 
     def _delta(self, source: str, block: Block, now: int, until: int | None, live: bool) -> Delta:
         if source == "labels":
@@ -140,32 +156,24 @@ class Pipeline:
         # Live windows end now; otherwise they end at the newest row, wherever that is.
         return self._predictions.read(block, now, now if live else until, until)
 
-    def _merge(self, delta: Delta, now: int) -> None:
-        state = self.state
+    def _merge(self, delta: Delta, now: int, clock: int) -> None:
+        """Add what a block has brought; windows end at `clock`."""
+        state, rows = self.state, delta.predictions
         state.add(delta, now / MICROSECONDS)
         if delta.labels is not None:
-            # A label is too old for ids that are remembered only once its predictions have been read.
-            horizon = min(state.read_until.get(source, 0) for source in SOURCES)
-            state.label_outcomes += self.waiting.add_labels(delta.labels, horizon)
-        if delta.predictions is None or not len(delta.predictions):
+            state.label_outcomes += self.waiting.add_labels(delta.labels, state.judged_until)
+        if rows is None or not len(rows):
             return
-        codes = state.version_codes(delta.predictions.version_names, delta.predictions.versions)
+        codes = state.version_codes(rows.version_names, rows.versions)
         if self._labels is not None:
-            self.waiting.add_predictions(delta.predictions, codes)
-        elif delta.predictions.labels is not None:
-            state.add_labelled(delta.predictions, codes, max(now, delta.newest or 0))
+            self.waiting.add_predictions(rows, codes)
+        elif rows.labels is not None:
+            state.add_labelled(rows, codes, clock)
 
-    def _make_waiting(self, model: Model) -> Waiting:
-        labels = model.labels
-        wait = round(labels.wait * MICROSECONDS) if labels else 0
-        return Waiting(
-            self._store,
-            self._code,
-            round(model.maturity * MICROSECONDS),
-            wait,
-            shared=labels.shared if labels else False,
-            silence=labels.silence if labels else "unknown",
-        )
+    def _recent(self, now: int) -> Recent:
+        starts = [oldest_pane(now, step) * step for step in self.state.steps]
+        maturity = round(self.model.maturity * MICROSECONDS)
+        return recent(self._store, self._code, maturity, now, starts)
 
 
 class Engine:
@@ -181,49 +189,46 @@ class Engine:
         self.config = config
         self.clock = clock
         self.store = store
+        self._committed = True
         with store.transaction():
+            store.forget_rows(model.name for model in config.models)
             self.pipelines = [
-                Pipeline(model, profiles[model.name], store, config.exporter.line_limit)
-                for model in config.models
+                Pipeline(model, profiles[model.name], store, config.exporter) for model in config.models
             ]
 
     def cycle(self, limit: int = BLOCKS_A_CYCLE) -> Snapshot:
         """Read on, judge, evaluate and commit. Raises when nothing could be committed; then nothing has changed."""
         now = round(self.clock() * MICROSECONDS)
-        return self._committed(lambda pipeline: self._advance(pipeline, now, limit), now)
+        return self._commit(lambda pipeline: self._advance(pipeline, now, now, limit), now)
 
     def run_once(self, at: int | None) -> Snapshot:
         """Read all logs to their end and evaluate at `at` (microseconds), or at each model's newest row."""
         now = round(self.clock() * MICROSECONDS)
+        return self._commit(
+            lambda pipeline: self._advance(pipeline, now, at, None), now if at is None else at
+        )
 
-        def advance(pipeline: Pipeline) -> tuple[ModelReport, list[SourceStatus]]:
-            status = pipeline.read(now, None, at)
-            time = at if at is not None else pipeline.state.newest or now
-            finished = [replace(item, read_until=None) for item in status]
-            pipeline.judge(time, finished)
-            return pipeline.report(time), status
+    def _advance(
+        self, pipeline: Pipeline, now: int, time: int | None, limit: int | None
+    ) -> tuple[ModelReport, list[SourceStatus]]:
+        status = pipeline.read(now, limit, None if limit else time)
+        moment = (pipeline.state.newest or now) if time is None else time
+        pipeline.judge(moment, status)
+        return pipeline.report(moment), status
 
-        return self._committed(advance, now if at is None else at)
-
-    def _advance(self, pipeline: Pipeline, now: int, limit: int) -> tuple[ModelReport, list[SourceStatus]]:
-        pipeline.state.born = pipeline.state.born or now / MICROSECONDS
-        status = pipeline.read(now, limit)
-        pipeline.judge(now, status)
-        return pipeline.report(now), status
-
-    def _committed(
+    def _commit(
         self, advance: Callable[[Pipeline], tuple[ModelReport, list[SourceStatus]]], now: int
     ) -> Snapshot:
         started = time.monotonic()
-        try:
-            with self.store.transaction():
-                done = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines]
+        with self.store.transaction():
+            if not self._committed:
                 for pipeline in self.pipelines:
-                    pipeline.save()
-        except BaseException:
+                    pipeline.restore()
+            self._committed = False
+            done = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines]
             for pipeline in self.pipelines:
-                pipeline.roll_back()
-            raise
+                pipeline.save()
+        self._committed = True
         sources = tuple(item for _, _, status in done for item in status)
         return Snapshot(
             now / MICROSECONDS,
@@ -232,6 +237,35 @@ class Engine:
             sources,
             behind=any(item.read_until is not None and not item.problems for item in sources),
         )
+
+
+def rules(model: Model) -> Rules:
+    """Return how the model's labels meet its predictions."""
+    labels, maturity = model.labels, round(model.maturity * MICROSECONDS)
+    if labels is None:
+        return Rules(maturity, 0)
+    wait = round(labels.wait * MICROSECONDS)
+    return Rules(maturity, wait, labels.silence, labels.shared, paired=bool(model.shadow))
+
+
+def _reached(last: Delta | None, following: Block, listing: Listing) -> int:
+    """Return the time up to which a log is read that is not read to its end, 0 where that is not known.
+
+    Files that are rotated forms of one log follow each other; others may be written side by side,
+    and one of them that is not read yet can hold rows of any time. The middle of the last block
+    stands for it, so that a single wrong time stamp changes nothing.
+    """
+    paths = [position.path for position in listing.positions]
+    unread = {_log_name(path) for path in paths[paths.index(following.start.path) :]}
+    if last is None or unread != {_log_name(last.position.path)}:
+        return 0
+    rows = last.labels if last.predictions is None else last.predictions
+    return int(np.median(rows.times)) if rows is not None and rows.times.size else 0
+
+
+def _log_name(path: str) -> str:
+    """Return the name that a rotated file had when it was written."""
+    return re.sub(r"[.-]\d[\dT_:.-]*$", "", path)
 
 
 def load_layouts(config: Config) -> dict[str, dict[str, Layout]]:

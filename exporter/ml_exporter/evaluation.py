@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -12,9 +12,11 @@ from ml_exporter.config import Model, Window
 from ml_exporter.drift import Drift, drifts
 from ml_exporter.layout import Layout
 from ml_exporter.profile import NumericColumn
+from ml_exporter.recent import Recent
 from ml_exporter.state import ModelState, VersionState
 from ml_exporter.stats.classification import BINARY_METRICS, BinaryCounts, BinaryEvidence
-from ml_exporter.stats.result import Reason, Result, Unavailable
+from ml_exporter.stats.result import Reason, Result, Unavailable, Value
+from ml_exporter.stats.scores import ScoreHistogram
 from ml_exporter.stats.sequential import mean_difference
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.tally import Tally
@@ -22,6 +24,9 @@ from ml_exporter.windows import MICROSECONDS
 
 Role = Literal["champion", "candidate", "shadow"]
 REFERENCE = "training"
+
+RECENT_METRICS = ("accuracy", "precision", "recall", "f1", "brier_score", "log_loss")
+"""What is computed of predictions that have a label and are not mature."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class Violation:
 
 @dataclass(frozen=True)
 class WindowReport:
-    """One window of one version. `coverage` is None without mature predictions."""
+    """One window of one version. `coverage` is None without mature predictions.
+
+    `recent` are metrics of the rows up to now that have a label; `quality` ended a maturity ago.
+    """
 
     window: Window
     rows: int
@@ -46,6 +54,7 @@ class WindowReport:
     quality: Mapping[str, Result]
     drift: tuple[Drift, ...]
     violations: tuple[Violation, ...]
+    recent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,12 @@ class ModelReport:
     pending: int
 
 
-def evaluate(state: ModelState, time: int, pending: int) -> ModelReport:
-    """Compute a model's numbers at `time` (microseconds) from its counts."""
+def evaluate(state: ModelState, time: int, pending: int, waiting: Recent) -> ModelReport:
+    """Compute a model's numbers at `time` (microseconds) from its counts.
+
+    `pending` predictions wait; `waiting` counts those of them that have a label.
+    """
     champion = state.champion
-    judged_time = time - round(state.model.maturity * MICROSECONDS)
     versions = tuple(
         VersionReport(
             name,
@@ -94,7 +105,7 @@ def evaluate(state: ModelState, time: int, pending: int) -> ModelReport:
             version.layout,
             version.totals["inputs"],
             version.totals["judged"],
-            tuple(_windows(state.model, version, time, judged_time, pending)),
+            tuple(_windows(state, name, time, pending, waiting)),
         )
         for name, version in sorted(state.versions.items())
     )
@@ -125,23 +136,25 @@ def evidence(judged: Tally) -> BinaryEvidence:
     (tn, fp), (fn, tp) = judged["confusion"].tolist()
     scored = judged.count("scored")
     log, log_squares, brier, brier_squares = judged["losses"].tolist()
-    assert judged.scores is not None
     return BinaryEvidence(
         BinaryCounts(tp, fp, fn, tn),
         RowSums(scored, log, log_squares),
         RowSums(scored, brier, brier_squares),
-        judged.scores,
+        ScoreHistogram.empty() if judged.scores is None else judged.scores,
     )
 
 
 def _windows(
-    model: Model, version: VersionState, time: int, judged_time: int, pending: int
+    state: ModelState, name: str, time: int, pending: int, waiting: Recent
 ) -> Iterator[WindowReport]:
+    model, version = state.model, state.versions[name]
+    judged_time = time - round(model.maturity * MICROSECONDS)
     for index, window in enumerate(model.windows):
         inputs = version.window("inputs", index, time)
         judged = version.window("judged", index, judged_time)
         mature, labelled = judged.count("mature"), judged.count("labelled")
         alert = window == model.alert_window
+        early = waiting.get((state.codes.index(name), index))
         yield WindowReport(
             window,
             inputs.count("rows"),
@@ -151,7 +164,21 @@ def _windows(
             _quality(model, judged, pending),
             tuple(_drift(version.layout, inputs, judged, window)) if alert else (),
             tuple(violations(version.layout, inputs)) if alert else (),
+            _recent(version, index, time, early) if model.labels else {},
         )
+
+
+def _recent(version: VersionState, index: int, time: int, early: Tally | None) -> dict[str, float]:
+    """Metrics of a window's rows up to now that have a label, mature or not."""
+    parts = [*version.panes["judged"][index].at(time), *([] if early is None else [early])]
+    arrays = ("confusion", "scored", "losses")
+    found = (
+        evidence(Tally({name: np.sum([part[name] for part in parts], axis=0) for name in arrays}))
+        if parts
+        else None
+    )
+    values = ((name, BINARY_METRICS[name](found, 1.0)) for name in RECENT_METRICS if found)
+    return {name: result.value for name, result in values if isinstance(result, Value)}
 
 
 def _quality(model: Model, judged: Tally, pending: int) -> dict[str, Result]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_exporter import __version__
-from ml_exporter.config import Config, ConfigError, load
-from ml_exporter.engine import Engine, Snapshot, load_layouts
+from ml_exporter.config import Config, load
+from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
 from ml_exporter.metrics import exporter as own
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
@@ -51,11 +51,13 @@ class Service:
         self._host = host
         self._disabled = disabled
         self._engine = Engine(config, load_layouts(config), store)
-        self._config_page = self._render_config()
+        self._config_page = _config_page(self._engine)
         self._snapshot: Snapshot | None = None
         self._log_page = LogPage(Rendered(), 0, 0)
         self._live_page = Rendered()
         self._errors: Counter[str] = Counter()
+        self._errors_lock = threading.Lock()
+        self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._last_error = ""
         self._reloaded, self._reload_successful = time.time(), True
         self._host_state, self._totals = HostState(), ProcessTotals()
@@ -102,30 +104,27 @@ class Service:
         return base if self._snapshot is None else summarize(self._snapshot, base)
 
     def reload(self) -> None:
-        """Load the configuration again; raises ConfigError or ProfileError and keeps the old one when it is bad."""
+        """Load the configuration again; raises what is wrong with a bad one, and keeps the old one."""
         try:
             config = load(self._config.path)
             if config.exporter.state != self._config.exporter.state:
                 raise ProfileError("exporter.state: cannot change while running; restart the exporter")
             layouts = load_layouts(config)
             with self._engine_lock:
-                self._engine = Engine(config, layouts, self._store)
-                self._config = config
-                self._config_page = self._render_config()
-        except (ConfigError, ProfileError) as error:
+                engine = Engine(config, layouts, self._store)
+                page = _config_page(engine)
+                self._engine, self._config, self._config_page = engine, config, page
+        except Exception as error:
             self._reload_successful = False
             self._count_error("reload", error)
             raise
         self._reloaded, self._reload_successful = time.time(), True
         self._logger.info("configuration loaded")
 
-    def _render_config(self) -> Rendered:
-        return config_page((pipeline.model, pipeline.layouts) for pipeline in self._engine.pipelines)
-
     def _evaluate_forever(self) -> None:
         while not self._stop.is_set():
             started = time.monotonic()
-            behind = self._evaluate()
+            behind = self._guarded("evaluation", self._evaluate)
             pause = self._config.exporter.evaluation_interval - (time.monotonic() - started)
             # Behind means that there is more to read at once; an evaluation is made of every batch.
             self._stop.wait(0.0 if behind else max(0.0, pause))
@@ -134,23 +133,32 @@ class Service:
         """Run one cycle and publish it; tell whether more can be read at once."""
         with self._engine_lock:
             exporter = self._engine.config.exporter
-            try:
-                snapshot = self._engine.cycle()
-                page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
-            except Exception as error:
-                # Whatever it is, the loop goes on: the next cycle starts from what is committed.
-                self._count_error("evaluation", error)
-                return False
-        for source in snapshot.sources:
-            if source.problems:
-                self._errors["source"] += 1
-                self._logger.warning("%s of %s: %s", source.source, source.model, "; ".join(source.problems))
+            snapshot = self._engine.cycle()
+            page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
         self._log_page, self._snapshot, self._last_error = page, snapshot, ""
+        for source in snapshot.sources:
+            self._note_problems(source)
         return snapshot.behind
+
+    def _note_problems(self, source: SourceStatus) -> None:
+        """Log what is wrong with a source when it begins, not at every evaluation."""
+        key = (source.model, source.source)
+        if source.problems and source.problems != self._problems.get(key):
+            self._count("source")
+            self._logger.warning("%s of %s: %s", source.source, source.model, "; ".join(source.problems))
+        self._problems[key] = source.problems
 
     def _watch_forever(self) -> None:
         while not self._stop.wait(_WATCH_SECONDS):
-            self._watch()
+            self._guarded("watch", self._watch)
+
+    def _guarded(self, area: str, work: Callable[[], bool | None]) -> bool:
+        """Do a loop's work once. Whatever fails is counted, and the loop goes on."""
+        try:
+            return bool(work())
+        except Exception as error:
+            self._count_error(area, error)
+            return False
 
     def _watch(self) -> None:
         families = Families()
@@ -193,7 +201,7 @@ class Service:
             dropped=self._log_page.dropped,
             reload_successful=self._reload_successful,
             reloaded=self._reloaded,
-            errors=dict(self._errors),
+            errors=self._errors.copy(),
             set_aside=0,
             state_size=self._store.size(),
         )
@@ -203,6 +211,14 @@ class Service:
         return self._snapshot is None or time.time() - self._snapshot.time > limit
 
     def _count_error(self, area: str, error: Exception) -> None:
-        self._errors[area] += 1
+        self._count(area)
         self._last_error = f": {error}"
         self._logger.error("%s failed", area, exc_info=error)
+
+    def _count(self, area: str) -> None:
+        with self._errors_lock:
+            self._errors[area] += 1
+
+
+def _config_page(engine: Engine) -> Rendered:
+    return config_page((pipeline.model, pipeline.layouts) for pipeline in engine.pipelines)

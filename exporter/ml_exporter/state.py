@@ -67,20 +67,21 @@ class ModelState:
         self.delays: IntArray = np.zeros(len(DELAY_BOUNDS) + 1, np.int64)
         self.delay_sum = 0.0
         self.outside = 0
+        self.evicted = 0
         self.newest: int | None = None
-        self.read_until: dict[str, int] = {}
+        self.read_until: dict[str, int] = dict.fromkeys(SOURCES, 0)
+        self.judged_until = 0
         self.born: float | None = None
         self.champion: str | None = model.champion
         self.contender: tuple[str, float] | None = None
         self.pairs: dict[tuple[str, str], dict[str, RowSums]] = {}
+        self._forgotten: set[str] = set()
 
     def add(self, delta: Delta, now: float) -> None:
         """Merge what reading a block has added; `now` (Unix seconds) is when new label sets are born."""
         self.positions[delta.source][delta.position.key] = delta.position
         self.outcomes[delta.source] += delta.outcomes
         self.outside += delta.outside
-        if delta.newest is not None:
-            self.read_until[delta.source] = max(self.read_until.get(delta.source, 0), delta.newest)
         if delta.source == "predictions" and delta.newest is not None:
             self.newest = max(self.newest or 0, delta.newest)
         for name, counts in delta.counts.items():
@@ -101,16 +102,19 @@ class ModelState:
         self.label_outcomes += verdict.outcomes
         self.delays = self.delays + verdict.delays
         self.delay_sum += verdict.delay_sum
+        self.evicted += verdict.evicted
 
     def version(self, name: str, now: float) -> VersionState:
         """Return a version's state under its own name, or under "other" when all places are taken."""
         slot = self.slot(name)
         if slot not in self.versions:
-            layout = self.layouts.get(slot, self.layouts["default"])
-            self.versions[slot] = VersionState(layout, self.steps, now)
+            self.versions[slot] = self._begin(slot, now)
             if slot not in self.codes:
                 self.codes.append(slot)
         return self.versions[slot]
+
+    def _begin(self, slot: str, born: float) -> VersionState:
+        return VersionState(self.layouts.get(slot, self.layouts["default"]), self.steps, born)
 
     def slot(self, name: str) -> str:
         """Return the name under which a version is counted."""
@@ -170,41 +174,50 @@ class ModelState:
     def _forget_versions(self, clock: int) -> None:
         longest = round(self.model.windows[-1].seconds * MICROSECONDS)
         for name in [name for name, state in self.versions.items() if state.newest < clock - longest]:
-            if name != self.champion and len(self.versions) >= self.model.version_limit:
+            if name != self.champion:
                 del self.versions[name]
+                self._forgotten.add(name)
 
     def save(self, store: Store, code: int) -> None:
         """Write everything that has changed; inside the store's transaction."""
-        store.save_documents(code, {"state": self._document(), "layout": self._layout_key()})
+        store.save_documents(code, {"state": self._document(), "meaning": self._meaning()})
+        store.drop_panes(code, self._forgotten)
         store.save_panes(code, self._changed_panes())
+        self._forgotten.clear()
         for state in self.versions.values():
             for windows in state.panes.values():
                 for panes in windows:
                     panes.changed.clear()
 
-    def load(self, store: Store, code: int) -> None:
-        """Take over what `save` has written; panes of another profile or other windows are left out."""
+    def load(self, store: Store, code: int) -> bool:
+        """Take over what `save` has written, as far as profiles and windows are still the same.
+
+        Returns whether rows that wait still mean what they meant: false where the log's fields have
+        changed since.
+        """
         documents = store.documents(code)
         if "state" not in documents:
-            return
+            return True
         self._read_document(documents["state"])
-        same = documents.get("layout") == self._layout_key()
-        stored = store.panes(code)
-        if not same:
-            store.save_panes(code, [(key, None) for key, _ in stored])
-        for (version, kind, window, pane), data in stored:
-            # Counters survive a change of windows, not a change of the bins they count.
-            fits = same or (window == "" and kind == "judged")
-            if fits and version in self.versions:
-                self._put(self.versions[version], kind, window, pane, data)
+        then, now = documents["meaning"], self._meaning()
+        windows = [name for name, seconds in now["windows"] if [name, seconds] in then["windows"]]
+        stale: list[tuple[PaneKey, None]] = []
+        for (version, kind, window, pane), data in store.panes(code):
+            state = self.versions[version]
+            same = kind == "judged" or _profile(then, version) == _profile(now, version)
+            if window == "":
+                shape = state.shapes[kind]
+                state.totals[kind] = Tally.from_bytes(shape, data) if same else _traffic(shape, data)
+            elif same and window in windows:
+                self._put(state, kind, window, pane, data)
+            else:
+                stale.append(((version, kind, window, pane), None))
+        store.save_panes(code, stale)
+        return bool(then["fields"] == now["fields"])
 
     def _put(self, state: VersionState, kind: str, window: str, pane: int, data: bytes) -> None:
-        tally = Tally.from_bytes(state.shapes[kind], data)
-        if window == "":
-            state.totals[kind] = tally
-        else:
-            names = [item.name for item in self.model.windows]
-            state.panes[kind][names.index(window)].tallies[pane] = tally
+        index = [item.name for item in self.model.windows].index(window)
+        state.panes[kind][index].tallies[pane] = Tally.from_bytes(state.shapes[kind], data)
 
     def _changed_panes(self) -> Iterator[tuple[PaneKey, bytes | None]]:
         for name, state in self.versions.items():
@@ -215,11 +228,19 @@ class ModelState:
                         tally = panes.tallies.get(pane)
                         yield (name, kind, window.name, pane), tally.to_bytes() if tally else None
 
-    def _layout_key(self) -> dict[str, Any]:
+    def _meaning(self) -> dict[str, Any]:
+        """What stored counts and waiting rows depend on."""
+        model = self.model
         digests = {name: layout.profile and layout.profile.digest() for name, layout in self.layouts.items()}
+        fields = model.predictions.fields
         return {
             "profiles": digests,
-            "windows": [[window.name, window.seconds] for window in self.model.windows],
+            "windows": [[window.name, window.seconds] for window in model.windows],
+            "fields": {
+                "predictions": [fields.id, fields.timestamp, fields.version, fields.score, fields.prediction],
+                "labels": model.labels and model.labels.fields.model_dump(),
+                "positive": model.positive,
+            },
         }
 
     def _document(self) -> dict[str, Any]:
@@ -236,8 +257,10 @@ class ModelState:
             "delays": self.delays.tolist(),
             "delay_sum": self.delay_sum,
             "outside": self.outside,
+            "evicted": self.evicted,
             "newest": self.newest,
             "read_until": self.read_until,
+            "judged_until": self.judged_until,
             "born": self.born,
             "champion": self.champion,
             "contender": self.contender,
@@ -250,7 +273,8 @@ class ModelState:
     def _read_document(self, document: Mapping[str, Any]) -> None:
         self.codes = list(document["codes"])
         for name, (born, newest) in document["versions"].items():
-            self.version(name, born).newest = newest
+            self.versions[name] = self._begin(name, born)
+            self.versions[name].newest = newest
         for source, positions in document["positions"].items():
             found = (Position(**position) for position in positions)
             self.positions[source] = {position.key: position for position in found}
@@ -259,10 +283,25 @@ class ModelState:
         self.label_outcomes = Counter(document["label_outcomes"])
         self.delays = np.asarray(document["delays"], np.int64)
         self.delay_sum = document["delay_sum"]
-        self.outside, self.newest = document["outside"], document["newest"]
-        self.read_until, self.born = dict(document["read_until"]), document["born"]
+        self.outside, self.evicted = document["outside"], document["evicted"]
+        self.newest, self.born = document["newest"], document["born"]
+        self.read_until, self.judged_until = dict(document["read_until"]), document["judged_until"]
         for first, second, sums in document["pairs"]:
             self.pairs[first, second] = {name: RowSums(*rows) for name, rows in sums.items()}
         contender = document["contender"]
         self.contender = (contender[0], contender[1]) if contender else None
         self.champion = self.model.champion or document["champion"]
+
+
+def _profile(meaning: Mapping[str, Any], version: str) -> str | None:
+    """The digest of a version's profile."""
+    profiles: dict[str, str | None] = meaning["profiles"]
+    return profiles.get(version, profiles["default"])
+
+
+def _traffic(shape: Shape, data: bytes) -> Tally:
+    """What is left of stored input counts when the profile has changed: all but the bins."""
+    kept = input_shape(0, 0)
+    stored = Tally.from_bytes(kept, data[: len(Tally.zeros(kept).to_bytes())])
+    counters = {name: array for name, array in stored.arrays.items() if array.size}
+    return Tally({**Tally.zeros(shape).arrays, **counters})

@@ -7,8 +7,9 @@ either all of it or nothing. Without a path the state lives in memory.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ _TABLES = """
 CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
 CREATE TABLE models (code USMALLINT PRIMARY KEY, name VARCHAR UNIQUE NOT NULL);
 CREATE TABLE documents (model USMALLINT, key VARCHAR, value VARCHAR NOT NULL, PRIMARY KEY (model, key));
-CREATE TABLE panes (model USMALLINT, version VARCHAR, kind VARCHAR, time_window VARCHAR, pane BIGINT, data BLOB,
-                    PRIMARY KEY (model, version, kind, time_window, pane));
+CREATE TABLE panes (model USMALLINT, version VARCHAR, kind VARCHAR, time_window VARCHAR, pane BIGINT, data BLOB);
 CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT);
 CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label TINYINT, used BOOLEAN);
-CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, labelled BOOLEAN);
+CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT,
+                      label TINYINT);
 """
 
 PaneKey = tuple[str, str, str, int]
@@ -42,18 +43,30 @@ class Store:
 
     def __init__(self, path: Path | None, memory_limit: str = "1GB") -> None:
         self.path = path
+        self._memory_limit = memory_limit
+        self._broken = False
         self.connection = _open(path, memory_limit)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what happens inside, or none of it."""
-        self.connection.execute("BEGIN")
+        if self._broken:
+            self._reopen()
         try:
+            self.connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
+
+    def query(
+        self, statement: str, parameters: Mapping[str, object], batch: Mapping[str, Any] | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """Run a statement; in it `batch` is a table of the arrays given by that name."""
+        found = self.connection.execute(statement, dict(parameters))
+        del batch  # DuckDB reads it in place, by the name of the variable
+        return found
 
     def close(self) -> None:
         """Write what the log of changes holds into the file, and let go of it."""
@@ -63,8 +76,11 @@ class Store:
         """Bytes on disk, 0 in memory."""
         if self.path is None:
             return 0
-        files = (self.path, self.path.with_name(self.path.name + ".wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        size = 0
+        for file in (self.path, self.path.with_name(self.path.name + ".wal")):
+            with suppress(FileNotFoundError):  # the second one comes and goes
+                size += file.stat().st_size
+        return size
 
     def model_code(self, name: str) -> int:
         """Return the number that stands for a model in the tables, a new one for a new name."""
@@ -97,17 +113,46 @@ class Store:
 
     def save_panes(self, model: int, panes: Iterable[tuple[PaneKey, bytes | None]]) -> None:
         """Keep panes by key; None removes one."""
-        kept: list[tuple[object, ...]] = []
-        gone: list[tuple[object, ...]] = []
-        for key, data in panes:
-            (gone if data is None else kept).append((model, *key, *(() if data is None else (data,))))
-        if gone:
-            self.connection.executemany(
-                "DELETE FROM panes WHERE model = ? AND version = ? AND kind = ? AND time_window = ? AND pane = ?",
-                gone,
+        changed = list(panes)
+        if not changed:
+            return
+        versions, kinds, windows, numbers = zip(*(key for key, _ in changed), strict=True)
+        batch = {
+            "version": np.asarray(versions, object),
+            "kind": np.asarray(kinds, object),
+            "time_window": np.asarray(windows, object),
+            "pane": np.asarray(numbers, np.int64),
+            "data": np.asarray([data for _, data in changed], object),
+        }
+        # Two statements for all of them: one for each pane takes milliseconds each.
+        self.query(
+            "DELETE FROM panes USING batch b WHERE panes.model = $model AND panes.version = b.version "
+            "AND panes.kind = b.kind AND panes.time_window = b.time_window AND panes.pane = b.pane",
+            {"model": model},
+            batch,
+        )
+        self.query(
+            "INSERT INTO panes SELECT $model, version, kind, time_window, pane, data FROM batch "
+            "WHERE data IS NOT NULL",
+            {"model": model},
+            batch,
+        )
+
+    def drop_panes(self, model: int, versions: Iterable[str]) -> None:
+        """Remove everything that is kept of some versions."""
+        for version in versions:
+            self.query(
+                "DELETE FROM panes WHERE model = $model AND version = $version",
+                {"model": model, "version": version},
             )
-        if kept:
-            self.connection.executemany("INSERT OR REPLACE INTO panes VALUES (?, ?, ?, ?, ?, ?)", kept)
+
+    def forget_rows(self, models: Iterable[str]) -> None:
+        """Drop the waiting rows of every model that is not among `models`; its counters stay."""
+        for table in ("pending", "labels", "matured"):
+            self.query(
+                f"DELETE FROM {table} WHERE model NOT IN (SELECT code FROM models WHERE list_contains($names, name))",
+                {"names": list(models)},
+            )
 
     def insert(self, table: str, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Append columns of equal length to one of the tables of rows."""
@@ -119,9 +164,17 @@ class Store:
     def _roll_back(self) -> None:
         try:
             self.connection.execute("ROLLBACK")
-        except duckdb.Error:
+        except duckdb.TransactionException:
             # A failed COMMIT has rolled back already.
             return
+        except duckdb.Error:
+            # After a write that failed, as on a full disk, DuckDB refuses everything on this connection.
+            self._broken = self.path is not None
+
+    def _reopen(self) -> None:
+        self.connection.close()
+        self.connection = _open(self.path, self._memory_limit)
+        self._broken = False
 
 
 def _open(path: Path | None, memory_limit: str) -> duckdb.DuckDBPyConnection:
@@ -134,20 +187,25 @@ def _open(path: Path | None, memory_limit: str) -> duckdb.DuckDBPyConnection:
     try:
         connection = duckdb.connect(str(path), config=config)
     except duckdb.Error as error:
-        raise StateError(f"{path}: cannot be opened as state: {_first_line(error)}") from None
-    _prepare(connection, path)
+        raise StateError(f"{path}: cannot be opened as state: {_reason(error)}") from None
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    tables = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'").fetchone()
-    if tables == (0,):
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
         connection.execute(f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('layout', '{LAYOUT}'); COMMIT")
         path.chmod(0o600)
         return
+    if not tables >= {"meta", "models", "documents", "panes"}:
+        raise StateError(f"{path}: is somebody else's database; name another file in exporter.state")
     found = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
     if found != (LAYOUT,):
-        connection.close()
         version = found[0] if found else "none"
         raise StateError(
             f"{path}: has state layout {version}, this version reads layout {LAYOUT}; "
@@ -155,5 +213,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _reason(error: duckdb.Error) -> str:
+    """Say why DuckDB could not open a file, and which process has it where DuckDB names one."""
+    text = str(error).splitlines()[0].removeprefix("IO Error: ")
+    holder = re.search(r"held in (.+ \(PID \d+\))", text)
+    if holder:
+        return f"{holder[1]} has it open; stop that process, or name another file in exporter.state"
+    return f"{text}; name another file in exporter.state"

@@ -12,7 +12,7 @@ from ml_exporter import __version__
 from ml_exporter.engine import SourceStatus
 from ml_exporter.metrics.catalogue import Families
 
-AREAS = ("evaluation", "source", "reload", "collector")
+AREAS = ("evaluation", "source", "reload", "collector", "watch")
 """Where errors are counted."""
 
 
@@ -59,8 +59,9 @@ def collect(families: Families, vitals: Vitals) -> None:
 
 def _source(families: Families, source: SourceStatus, clock: float) -> None:
     labels = (source.model, source.source)
-    behind = 0.0 if not source.read_until else max(0.0, clock - source.read_until / 1e6)
     families.add("ml_exporter_source_up", labels, not source.problems)
     families.add("ml_exporter_source_lag_bytes", labels, source.lag)
-    families.add("ml_exporter_source_lag_seconds", labels, behind)
+    if source.read_until != 0:  # nothing was read yet, so nobody knows how old the rest is
+        behind = 0.0 if source.read_until is None else max(0.0, clock - source.read_until / 1e6)
+        families.add("ml_exporter_source_lag_seconds", labels, behind)
     families.add("ml_exporter_source_truncations_total", labels, source.truncations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ml_exporter.config import Model
-from ml_exporter.drift import methods_of
+from ml_exporter.drift import Column, methods_of
 from ml_exporter.evaluation import REFERENCE
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.catalogue import Families
@@ -30,7 +30,7 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
     if model.labels is not None and model.labels.silence == "unknown":
         families.add("ml_label_coverage_limit", (model.name,), model.labels.min_coverage)
     _targets(families, model)
-    _limits(families, model, layouts["default"])
+    _limits(families, model, columns(layouts))
 
 
 def _targets(families: Families, model: Model) -> None:
@@ -41,14 +41,21 @@ def _targets(families: Families, model: Model) -> None:
                 families.add("ml_quality_target", (model.name, metric, window, bound), value)
 
 
-def _limits(families: Families, model: Model, layout: Layout) -> None:
+def columns(layouts: Layouts) -> dict[str, Column]:
+    """Return the columns of all profiles of a model: limits are the same for all of its versions."""
+    default = layouts["default"]
+    every = (default, *(layout for layout in layouts.values() if layout is not default))
+    return {name: cells.column for layout in reversed(every) for name, cells in layout.cells.items()}
+
+
+def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> None:
     window = model.alert_window.name
-    for name, cells in layout.cells.items():
-        for method in methods_of(cells.column):
+    for name, column in known.items():
+        for method in methods_of(column):
             limit = model.drift_limit(name, method.name)
             if limit is not None:
                 families.add("ml_drift_limit", (model.name, name, method.name, window, REFERENCE), limit)
-        for check in CHECKS[isinstance(cells.column, NumericColumn)]:
+        for check in CHECKS[isinstance(column, NumericColumn)]:
             limit = model.health_limit(name, check)
             if limit is not None and name != "label":
                 families.add("ml_input_violation_limit", (model.name, name, check, window), limit)

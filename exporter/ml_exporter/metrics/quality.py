@@ -36,6 +36,8 @@ def _windows(families: Families, model: str, version: VersionReport) -> None:
             families.add("ml_quality_samples", labels, window.labelled)
         for metric, result in window.quality.items():
             _bounded(families, "ml_quality", (*labels, metric), result)
+        for metric, value in window.recent.items():
+            families.add("ml_quality_recent", (*labels, metric), value)
 
 
 def _reference(families: Families, model: str, version: VersionReport) -> None:

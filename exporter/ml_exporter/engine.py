@@ -46,13 +46,18 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one cycle has committed: reports with the states they were made from."""
+    """What one cycle has committed: reports with the states they were made from.
+
+    `behind` tells that more can be read at once, `evicted` how many predictions were counted as
+    unlabelled before their time because more than `exporter.pending_limit` waited.
+    """
 
     time: float
     duration: float
     reports: tuple[tuple[ModelReport, ModelState], ...]
     sources: tuple[SourceStatus, ...]
     behind: bool
+    evicted: int
 
 
 class Pipeline:
@@ -67,6 +72,7 @@ class Pipeline:
         self._predictions = PredictionReader(model, layouts)
         self._labels = LabelReader(model) if model.labels else None
         self.waiting = Waiting(store, self._code, rules(model))
+        self.evicted = 0
         self.state = ModelState(model, layouts)
         self.restore()
 
@@ -88,6 +94,7 @@ class Pipeline:
             state.judged_until = min(horizon, ends["predictions"])
             verdict = self.waiting.judge(horizon, state.judged_until)
             self.waiting.evict(self._limits.pending_limit, verdict)
+            self.evicted = verdict.evicted
             state.add_verdict(verdict, now - maturity)
         state.prune(now, now - maturity)
         state.choose_champion(now)
@@ -236,6 +243,7 @@ class Engine:
             tuple((report, pipeline.state) for pipeline, report, _ in done),
             sources,
             behind=any(item.read_until is not None and not item.problems for item in sources),
+            evicted=sum(pipeline.evicted for pipeline in self.pipelines),
         )
 
 

@@ -138,6 +138,11 @@ class Service:
         self._log_page, self._snapshot, self._last_error = page, snapshot, ""
         for source in snapshot.sources:
             self._note_problems(source)
+        if snapshot.evicted:
+            self._count("pending_limit")
+            self._logger.error(
+                "pending_limit: %d predictions count as unlabelled before their time", snapshot.evicted
+            )
         return snapshot.behind
 
     def _note_problems(self, source: SourceStatus) -> None:

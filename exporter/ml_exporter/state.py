@@ -67,7 +67,6 @@ class ModelState:
         self.delays: IntArray = np.zeros(len(DELAY_BOUNDS) + 1, np.int64)
         self.delay_sum = 0.0
         self.outside = 0
-        self.evicted = 0
         self.newest: int | None = None
         self.read_until: dict[str, int] = dict.fromkeys(SOURCES, 0)
         self.judged_until = 0
@@ -102,7 +101,6 @@ class ModelState:
         self.label_outcomes += verdict.outcomes
         self.delays = self.delays + verdict.delays
         self.delay_sum += verdict.delay_sum
-        self.evicted += verdict.evicted
 
     def version(self, name: str, now: float) -> VersionState:
         """Return a version's state under its own name, or under "other" when all places are taken."""
@@ -257,7 +255,6 @@ class ModelState:
             "delays": self.delays.tolist(),
             "delay_sum": self.delay_sum,
             "outside": self.outside,
-            "evicted": self.evicted,
             "newest": self.newest,
             "read_until": self.read_until,
             "judged_until": self.judged_until,
@@ -283,8 +280,7 @@ class ModelState:
         self.label_outcomes = Counter(document["label_outcomes"])
         self.delays = np.asarray(document["delays"], np.int64)
         self.delay_sum = document["delay_sum"]
-        self.outside, self.evicted = document["outside"], document["evicted"]
-        self.newest, self.born = document["newest"], document["born"]
+        self.outside, self.newest, self.born = document["outside"], document["newest"], document["born"]
         self.read_until, self.judged_until = dict(document["read_until"]), document["judged_until"]
         for first, second, sums in document["pairs"]:
             self.pairs[first, second] = {name: RowSums(*rows) for name, rows in sums.items()}

@@ -318,11 +318,6 @@ EXPORTER = (
         "model source",
         "Files that became shorter, so that lines may be lost.",
     ),
-    _counter(
-        "ml_exporter_pending_evicted_total",
-        "model",
-        "Predictions that were counted as unlabelled before their maturity: more than exporter.pending_limit waited.",
-    ),
     _gauge(
         "ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."
     ),

@@ -25,4 +25,3 @@ def collect(families: Families, report: ModelReport, state: ModelState, hold: fl
     counts, total = (shown * state.delays).tolist(), shown * state.delay_sum
     families.add_histogram("ml_label_delay_seconds", (model,), DELAY_BOUNDS, counts, total)
     families.add("ml_labels_pending", (model,), report.pending)
-    families.add("ml_exporter_pending_evicted_total", (model,), shown * state.evicted)

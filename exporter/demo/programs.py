@@ -98,6 +98,8 @@ def prometheus(binary: Path) -> Program:
         f"--storage.tsdb.path={DEMO / 'prometheus'}",
         "--storage.tsdb.retention.time=1d",
         f"--web.listen-address={HOST}:{PROMETHEUS_PORT}",
+        # A minute by default, which is long where an hour of alerting takes a minute.
+        "--rules.alert.resend-delay=5s",
     )
     return Program("prometheus", command, _ready(PROMETHEUS_PORT, "/-/ready"), PROMETHEUS_PORT)
 

@@ -1,0 +1,82 @@
+"""The programs that the benchmark times, each in a process of its own: `python -m tests.bench.contenders NAME FILE`.
+
+Prints seconds (imports left out) and the peak of resident memory as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from ml_exporter import cli
+from ml_exporter.sources import sql
+from tests.bench.records import CATEGORIES, NUMBERS
+
+
+class _Devnull(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+
+
+def exporter(config: Path) -> None:
+    """`ml_exporter evaluate`: from bytes on disk to the finished page."""
+    with contextlib.redirect_stdout(_Devnull()):
+        if cli.main(["evaluate", "--config.file", str(config)]) != 0:
+            raise SystemExit("ml_exporter evaluate failed")
+
+
+def yardstick(log: Path) -> None:
+    """DuckDB's read_json of the whole file with the same columns, through Arrow to numbers and codes."""
+    connection = duckdb.connect(config={"threads": 2})
+    types = {"id": "VARCHAR", "ts": "VARCHAR", "version": "VARCHAR", "prediction": "VARCHAR", "label": "VARCHAR"}
+    types |= {"score": "DOUBLE", "latency_s": "DOUBLE"}
+    types |= {f"features.{name}": "DOUBLE" for name in NUMBERS} | {f"features.{name}": "VARCHAR" for name in CATEGORIES}
+    # ENUM columns arrive as dictionary codes, which is what a program needs to count.
+    coded = ", ".join(f"features.{name}::bench_category AS {name}" for name in CATEGORIES)
+    numbers = ", ".join(f"features.{name} AS {name}" for name in NUMBERS)
+    values = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
+    connection.execute(f"CREATE TYPE bench_category AS ENUM ({', '.join(map(sql.text, values))})")
+    table = connection.sql(
+        f"SELECT hash(id) AS id, epoch_us(ts::TIMESTAMPTZ) AS ts, score, latency_s, {numbers}, {coded} "
+        f"FROM read_json({sql.text(str(log))}, format='newline_delimited', columns={sql.columns(types)}, ignore_errors=true)"
+    ).to_arrow_table()
+    for name in ("id", "ts", "score", "latency_s", *NUMBERS):
+        table[name].to_numpy()
+    for name in CATEGORIES:
+        table[name].combine_chunks().indices.to_numpy(zero_copy_only=False)
+
+
+def json_loads(log: Path) -> None:
+    """`json.loads` of each line and nothing else."""
+    with log.open("rb") as lines:
+        for line in lines:
+            json.loads(line)
+
+
+CONTENDERS: dict[str, Callable[[Path], None]] = {
+    "exporter": exporter,
+    "yardstick": yardstick,
+    "json_loads": json_loads,
+}
+
+
+def main() -> None:
+    """Run one contender and print what it took."""
+    started = time.perf_counter()
+    CONTENDERS[sys.argv[1]](Path(sys.argv[2]))
+    seconds = time.perf_counter() - started
+    # ru_maxrss is in KiB on Linux.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()

@@ -135,8 +135,8 @@ class Waiting:
         last = self._execute("SELECT time FROM pending ORDER BY time LIMIT 1 OFFSET $skip", skip=excess - 1)
         for until in self._batches(last.fetchone()[0]):
             self._execute(
-                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT id, time, version, score, class, "
-                "NULL::BIGINT AS label_time, NULL::TINYINT AS label, false AS used FROM pending "
+                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT id, time, version, class, "
+                "'nan'::DOUBLE AS score, NULL::BIGINT AS label_time, NULL::TINYINT AS label, false AS used FROM pending "
                 "WHERE model = $model AND time <= $time ORDER BY time, version, id",
                 time=until,
             )
@@ -155,10 +155,14 @@ class Waiting:
     def _fates(self, labels: Labels) -> tuple[BoolArray, BoolArray]:
         """Mark the labels whose id has a label already, and those whose prediction was judged without."""
         batch = {"row": np.arange(labels.ids.size), "id": labels.ids, "time": labels.times}
+        # A twin that still waits may match the label that came too late for the first of them.
+        waits = "SELECT DISTINCT id FROM pending WHERE model = $model AND id IN (SELECT id FROM batch)"
+        twins = waits if self._rules.paired else "SELECT id FROM batch WHERE false"
         # Filtered by id first: the tables may hold millions of rows, and grouping them takes seconds.
         found = self._execute(
             "SELECT b.row, bool_or(w.id IS NOT NULL OR m.label IS NOT NULL) AS duplicate, "
-            "coalesce(bool_or(m.time BETWEEN b.time - $wait AND b.time + $early), false) AS late FROM batch b "
+            "coalesce(bool_or(p.id IS NULL AND m.time BETWEEN b.time - $wait AND b.time + $early), false) AS late "
+            f"FROM batch b LEFT JOIN ({twins}) p ON p.id = b.id "
             "LEFT JOIN (SELECT DISTINCT id FROM labels WHERE model = $model AND id IN (SELECT id FROM batch)) w "
             "ON w.id = b.id "
             "LEFT JOIN (SELECT id, time, label FROM matured WHERE model = $model AND id IN (SELECT id FROM batch)) m "
@@ -195,7 +199,9 @@ class Waiting:
 
     def _judge_until(self, until: int, verdict: Verdict) -> None:
         self._execute(
-            "CREATE OR REPLACE TEMP TABLE ripe AS SELECT p.id, p.time, p.version, p.score, p.class, "
+            "CREATE OR REPLACE TEMP TABLE ripe AS SELECT p.id, p.time, p.version, p.class, "
+            # DuckDB takes a NaN of numpy's for NULL.
+            "coalesce(p.score, 'nan'::DOUBLE) AS score, "
             "l.time AS label_time, l.label, l.used FROM (SELECT * FROM pending WHERE model = $model AND time <= $time) p "
             "LEFT JOIN (SELECT * FROM labels WHERE model = $model) l ON l.id = p.id "
             "AND l.time BETWEEN p.time - $early AND p.time + $maturity ORDER BY p.time, p.version, p.id",

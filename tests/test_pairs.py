@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ml_exporter.labels import Rules, Waiting
+from ml_exporter.pairs import Pair
+from ml_exporter.sources.batch import Labels, Predictions
+from ml_exporter.stats.sums import RowSums
+from ml_exporter.store import Store
+
+HOUR = 3_600_000_000
+N = 300
+
+
+def side(version: int, scores: np.ndarray, times: np.ndarray) -> Predictions:
+    return Predictions(
+        ids=np.arange(scores.size, dtype=np.uint64),
+        times=times,
+        versions=np.full(scores.size, version),
+        version_names=("champion", "shadow", "other shadow"),
+        scores=scores,
+        classes=(scores >= 0.5).astype(np.int8),
+        labels=None,
+        latency=np.full(scores.size, np.nan),
+        errors=np.zeros(scores.size, np.bool_),
+        numbers={},
+        categories={},
+        category_values={},
+    )
+
+
+def compared(
+    delay: int,
+    steps: int,
+    silence: str = "unknown",
+    labelled: int = N,
+    shadow_scores: np.ndarray | None = None,
+) -> tuple[dict[Pair, dict[str, RowSums]], np.ndarray, np.ndarray, np.ndarray]:
+    """Judge N pairs in a number of cycles; the shadow answers `delay` microseconds after the champion."""
+    draw = np.random.default_rng(5)
+    scores = draw.random(N)
+    shadow = draw.random(N) if shadow_scores is None else shadow_scores
+    truth = draw.integers(0, 2, N).astype(np.int8)
+    times = np.arange(N, dtype=np.int64) * 60_000_000
+    waiting = Waiting(Store(None), 0, Rules(HOUR, 10 * HOUR, silence=silence, paired=True))
+    for version, batch in enumerate((side(0, scores, times), side(1, shadow, times + delay))):
+        waiting.add_predictions(batch, np.full(N, version))
+    waiting.add_labels(Labels(np.arange(labelled, dtype=np.uint64), times[:labelled], truth[:labelled]), 0)
+    found: dict[Pair, dict[str, RowSums]] = {}
+    for step in np.linspace(HOUR, 7 * HOUR, steps):
+        for pair, sums in waiting.judge(int(step), int(step)).pairs.items():
+            kept = found.setdefault(pair, {})
+            for metric, more in sums.items():
+                kept[metric] = kept.get(metric, RowSums()) + more
+    return found, scores, shadow, truth
+
+
+@pytest.mark.parametrize("delay", [0, 1_000, 200_000_000])
+@pytest.mark.parametrize("steps", [2, 5])
+def test_every_pair_counts_once_whenever_its_halves_mature(delay: int, steps: int) -> None:
+    found, scores, shadow, truth = compared(delay, steps)
+    sums = found[0, 1]
+    brier = (scores - truth) ** 2 - (shadow - truth) ** 2
+    log = [
+        math.log(b if t else 1 - b) - math.log(a if t else 1 - a)
+        for a, b, t in zip(scores, shadow, truth, strict=True)
+    ]
+    right = ((shadow >= 0.5) == truth).astype(int) - ((scores >= 0.5) == truth).astype(int)
+    for metric, differences in (("brier_score", brier), ("log_loss", log), ("accuracy", right)):
+        assert sums[metric].n == N
+        assert sums[metric].total == pytest.approx(float(np.sum(differences)), rel=1e-9, abs=1e-9)
+        assert sums[metric].squares == pytest.approx(float(np.sum(np.square(differences))), rel=1e-9)
+
+
+def test_the_other_direction_has_the_opposite_sign() -> None:
+    found, *_ = compared(1_000, 4)
+    assert set(found) == {(0, 1), (1, 0)}
+    for metric, sums in found[0, 1].items():
+        back = found[1, 0][metric]
+        assert (back.n, back.total, back.squares) == pytest.approx((sums.n, -sums.total, sums.squares))
+
+
+def test_pairs_without_a_label_are_left_out() -> None:
+    found, *_ = compared(0, 3, labelled=100)
+    assert {sums.n for sums in found[0, 1].values()} == {100}
+
+
+def test_silence_that_means_negative_counts_for_pairs_too() -> None:
+    found, *_ = compared(0, 3, silence="negative", labelled=100)
+    assert {sums.n for sums in found[0, 1].values()} == {N}
+
+
+def test_scores_that_are_none_are_not_compared() -> None:
+    shadow = np.full(N, 0.25)
+    shadow[:50], shadow[50:60], shadow[60:70] = np.nan, np.inf, 1.5
+    found, *_ = compared(0, 2, shadow_scores=shadow)
+    assert found[0, 1]["brier_score"].n == N - 70
+    assert found[0, 1]["log_loss"].n == N - 70
+    assert found[0, 1]["accuracy"].n == N

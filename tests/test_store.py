@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from ml_exporter.store import LAYOUT, StateError, Store
+
+
+def count(store: Store, table: str) -> int:
+    row = store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def insert_pending(store: Store, n: int, model: int = 0) -> None:
+    numbers = np.arange(n)
+    columns = {
+        "model": np.full(n, model, np.uint16),
+        "id": numbers.astype(np.uint64),
+        "time": numbers,
+        "version": np.zeros(n, np.uint16),
+        "score": np.full(n, 0.5),
+        "class": np.zeros(n, np.int8),
+    }
+    store.insert("pending", columns)
+
+
+def test_a_transaction_keeps_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    store = Store(path)
+    with store.transaction():
+        assert store.model_code("a") == 0
+        assert store.model_code("b") == 1
+        store.save_documents(1, {"state": {"n": 1}, "meaning": [1, 2]})
+        store.save_panes(1, [(("1", "inputs", "1h", 5), b"five"), (("1", "inputs", "", 0), b"total")])
+        insert_pending(store, 10)
+    store.close()
+    store = Store(path)
+    assert store.model_code("b") == 1
+    assert store.documents(1) == {"state": {"n": 1}, "meaning": [1, 2]}
+    assert sorted(store.panes(1)) == [(("1", "inputs", "", 0), b"total"), (("1", "inputs", "1h", 5), b"five")]
+    assert store.panes(0) == []
+    assert count(store, "pending") == 10
+    store.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.duckdb")
+    with store.transaction():
+        store.save_panes(0, [(("1", "inputs", "1h", 5), b"old")])
+    with pytest.raises(KeyError), store.transaction():
+        store.model_code("a")
+        store.save_documents(0, {"state": 1})
+        store.save_panes(0, [(("1", "inputs", "1h", 5), b"new"), (("1", "inputs", "1h", 6), b"more")])
+        insert_pending(store, 10)
+        raise KeyError
+    assert store.documents(0) == {}
+    assert store.panes(0) == [(("1", "inputs", "1h", 5), b"old")]
+    assert count(store, "pending") == count(store, "models") == 0
+    with store.transaction():
+        insert_pending(store, 3)
+    assert count(store, "pending") == 3
+    store.close()
+
+
+def test_panes_are_replaced_removed_and_dropped() -> None:
+    store = Store(None)
+    store.save_panes(0, [(("1", "inputs", "1h", pane), b"a") for pane in range(4)])
+    store.save_panes(1, [(("1", "inputs", "1h", 0), b"other model")])
+    store.save_panes(0, [(("1", "inputs", "1h", 1), b"b\0b"), (("1", "inputs", "1h", 2), None)])
+    store.save_panes(0, [(("2", "inputs", "1h", 1), b"")])
+    store.save_panes(0, [])
+    assert dict(store.panes(0)) == {
+        ("1", "inputs", "1h", 0): b"a",
+        ("1", "inputs", "1h", 1): b"b\0b",
+        ("1", "inputs", "1h", 3): b"a",
+        ("2", "inputs", "1h", 1): b"",
+    }
+    store.drop_panes(0, ["1", "never seen"])
+    assert store.panes(0) == [(("2", "inputs", "1h", 1), b"")]
+    assert store.panes(1) == [(("1", "inputs", "1h", 0), b"other model")]
+
+
+def test_rows_of_models_that_are_configured_no_more_go() -> None:
+    store = Store(None)
+    for code, name in enumerate(("kept", "gone")):
+        assert store.model_code(name) == code
+        insert_pending(store, 5, model=code)
+    store.forget_rows(["kept"])
+    rows = store.connection.execute("SELECT DISTINCT model FROM pending").fetchall()
+    assert rows == [(0,)]
+    assert count(store, "models") == 2
+
+
+def test_size_counts_the_file_and_its_log(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.duckdb")
+    insert_pending(store, 100)
+    size = store.size()
+    assert size == sum(path.stat().st_size for path in tmp_path.iterdir()) > 0
+    store.close()
+    assert store.size() == (tmp_path / "state.duckdb").stat().st_size
+    assert Store(None).size() == 0
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    Store(tmp_path / "new folder" / "state.duckdb").close()
+    assert (tmp_path / "new folder" / "state.duckdb").stat().st_mode & 0o777 == 0o600
+
+
+def test_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    store = Store(path)
+    store.connection.execute("UPDATE meta SET value = '99' WHERE key = 'layout'")
+    store.close()
+    with pytest.raises(StateError) as caught:
+        Store(path)
+    assert str(caught.value) == (
+        f"{path}: has state layout 99, this version reads layout {LAYOUT}; "
+        "use the exporter that wrote it, or name another file in exporter.state"
+    )
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    path.write_text('{"id": 1}\n' * 1000, encoding="utf-8")
+    with pytest.raises(
+        StateError, match=r"not a valid DuckDB database file!; name another file in"
+    ) as caught:
+        Store(path)
+    assert str(caught.value).startswith(f"{path}: cannot be opened as state: ")
+    assert path.read_text(encoding="utf-8").startswith('{"id": 1}')
+
+
+def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    with duckdb.connect(str(path)) as other:
+        other.execute("CREATE TABLE customers (id INTEGER)")
+    with pytest.raises(StateError, match="is somebody else's database; name another file in exporter.state"):
+        Store(path)
+    with duckdb.connect(str(path)) as other:
+        assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("customers",)]
+
+
+def test_a_second_process_is_refused_and_told_who_has_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    store = Store(path)
+    opening = (
+        "import sys; from pathlib import Path; from ml_exporter.store import Store; Store(Path(sys.argv[1]))"
+    )
+    second = subprocess.run(
+        [sys.executable, "-c", opening, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    store.close()
+    last = second.stderr.splitlines()[-1]
+    assert second.returncode == 1
+    assert f"{path}: cannot be opened as state: " in last
+    assert f"(PID {os.getpid()}) has it open; stop that process, or name another file" in last
+
+
+FULL_DISK = """
+    import resource, signal, sys
+    from pathlib import Path
+    import duckdb
+    import numpy as np
+    from ml_exporter.store import Store
+
+    def add(store, n):
+        with store.transaction():
+            noise = np.random.default_rng(n).integers(0, 2**62, n)
+            store.insert("labels", {"model": np.zeros(n, np.uint16), "id": noise.astype(np.uint64),
+                                    "time": noise, "label": np.zeros(n, np.int8), "used": np.zeros(n, np.bool_)})
+
+    def rows(store):
+        return store.connection.execute("SELECT count(*) FROM labels").fetchone()[0]
+
+    store = Store(Path(sys.argv[1]))
+    store.connection.execute("SET checkpoint_threshold = '300KB'")
+    add(store, 1000)
+    # A file that may not grow fails like a disk that is full.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    kept, failed = 1000, 0
+    for n in range(20001, 20021):
+        try:
+            add(store, n)
+            kept += n
+        except duckdb.Error:
+            failed += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    add(store, 500)
+    print(failed > 0, rows(store) == kept + 500)
+    store.close()
+    store = Store(Path(sys.argv[1]))
+    print(rows(store) == kept + 500)
+"""
+
+
+@pytest.mark.parametrize("limit", [700_000, 1_500_000, 3_000_000])
+def test_a_full_disk_loses_nothing_and_is_got_over(tmp_path: Path, limit: int) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path / "state.duckdb"), str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.stdout.split() == ["True", "True", "True"], run.stderr
+
+
+def test_two_thousand_panes_are_written_within_a_second() -> None:
+    store = Store(None)
+    panes = [(("1", "inputs", "1h", pane), os.urandom(2000)) for pane in range(2000)]
+    store.save_panes(0, panes)
+    started = time.monotonic()
+    store.save_panes(0, panes)
+    assert time.monotonic() - started < 1.0
+    assert dict(store.panes(0)) == dict(panes)
+
+
+def test_the_file_stays_small_over_hours_of_evaluations(tmp_path: Path) -> None:
+    """A day of evaluations in small: every one inserts, deletes and replaces."""
+    store = Store(tmp_path / "state.duckdb")
+    store.connection.execute("SET checkpoint_threshold = '200KB'")
+    sizes = []
+    for cycle in range(300):
+        with store.transaction():
+            insert_pending(store, 500)
+            store.connection.execute("DELETE FROM pending")
+            store.save_panes(0, [(("1", "inputs", "1h", cycle % 60), os.urandom(3000))])
+            store.save_documents(0, {"state": list(range(300))})
+        sizes.append(store.size())
+    assert max(sizes[200:]) <= 1.5 * max(sizes[:100])
+    store.close()

@@ -49,18 +49,19 @@ class Groups:
     """
 
     def __init__(self, times: IntArray, steps: Sequence[int], clock: int) -> None:
-        self._steps = steps
-        base = (times - 1) // int(np.gcd.reduce(np.asarray(steps, np.int64)))
-        # Logs are nearly in time order, so runs of equal panes are far fewer than rows.
-        starts = (
-            np.flatnonzero(np.concatenate(([True], base[1:] != base[:-1])))
-            if times.size
-            else np.zeros(0, int)
-        )
-        panes = np.stack([self._panes(times[starts], step, clock) for step in steps], axis=1)
-        self.keys, inverse = np.unique(panes, axis=0, return_inverse=True)
+        # Every pane is made of whole ticks, so all that follows need not look at rows.
+        tick = int(np.gcd.reduce(np.asarray(steps, np.int64)))
+        oldest = min(oldest_pane(clock, step) * (step // tick) for step in steps)
+        ticks = np.maximum((times - 1) // tick, oldest - 1)
+        # Logs are nearly in time order, so runs of equal ticks are far fewer than rows.
+        starts = np.flatnonzero(np.diff(ticks, prepend=oldest - 2))
+        found, position = np.unique(ticks[starts], return_inverse=True)
+        panes = np.stack([_panes(found // (step // tick), step, clock) for step in steps], axis=1)
+        # In the order of time panes only grow, so equal rows of `panes` stand together.
+        new = np.diff(panes, axis=0, prepend=panes[:1] - 1).any(axis=1)
+        self.keys: IntArray = panes[new]
         lengths = np.diff(np.append(starts, times.size))
-        self.of_row: IntArray = np.repeat(inverse.reshape(-1), lengths)
+        self.of_row: IntArray = np.repeat((np.cumsum(new) - 1)[position], lengths)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -69,17 +70,18 @@ class Groups:
         """Groups that are in no window, as indices."""
         return np.flatnonzero((self.keys == _OUT).all(axis=1))
 
-    def windows(self) -> Iterator[tuple[Where, IntArray]]:
-        """Give each pane and the groups that make it up."""
-        for window in range(len(self._steps)):
-            for pane in np.unique(self.keys[:, window]):
-                if pane != _OUT:
-                    yield (window, int(pane)), np.flatnonzero(self.keys[:, window] == pane)
+    def windows(self) -> Iterator[tuple[int, IntArray, IntArray]]:
+        """Give each window (its index), its panes, and the group that each of them starts with.
 
-    @staticmethod
-    def _panes(times: IntArray, step: int, clock: int) -> IntArray:
-        panes = (times - 1) // step
-        return np.where(panes < oldest_pane(clock, step), _OUT, panes)
+        A pane's groups stand together, and end where the next pane's begin.
+        """
+        for window, panes in enumerate(self.keys.T):
+            starts = np.flatnonzero(np.diff(panes, prepend=_OUT))
+            yield window, panes[starts], starts
+
+
+def _panes(panes: IntArray, step: int, clock: int) -> IntArray:
+    return np.where(panes < oldest_pane(clock, step), _OUT, panes)
 
 
 def count_inputs(
@@ -122,21 +124,28 @@ def _merged(
     shape: Shape,
     histograms: Sequence[ScoreHistogram] | None = None,
 ) -> Counts:
-    def tally(members: IntArray | slice) -> Tally:
-        arrays = {}
-        for name, (size, dtype) in shape.arrays.items():
-            arrays[name] = tables[name][members].sum(axis=0).reshape(size).astype(dtype)
-        if histograms is None:
-            return Tally(arrays)
-        chosen = histograms if isinstance(members, slice) else [histograms[index] for index in members]
-        return Tally(arrays, ScoreHistogram.merge(chosen))
+    """Sum tables, one row for each group, to tallies."""
 
-    return Counts(tally(slice(None)), {where: tally(members) for where, members in groups.windows()})
+    def tally(arrays: Mapping[str, NDArray[Any]], members: slice) -> Tally:
+        shaped = {
+            name: arrays[name].astype(kind).reshape(size) for name, (size, kind) in shape.arrays.items()
+        }
+        return Tally(shaped, None if histograms is None else ScoreHistogram.merge(histograms[members]))
+
+    panes: dict[Where, Tally] = {}
+    for window, numbers, starts in groups.windows():
+        sums = {name: np.add.reduceat(table, starts, axis=0) for name, table in tables.items() if starts.size}
+        ends = np.append(starts[1:], len(groups))
+        for index, (number, low, high) in enumerate(zip(numbers, starts, ends, strict=True)):
+            row = {name: table[index] for name, table in sums.items()}
+            panes[window, int(number)] = tally(row, slice(low, high))
+    return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}, slice(None)), panes)
 
 
 def _traffic(rows: Predictions, groups: Groups, latency_limit: float | None) -> dict[str, NDArray[Any]]:
     group, n = groups.of_row, len(groups)
-    timed = np.isfinite(rows.latency)
+    # A negative latency would let the sum fall, and a counter must not.
+    timed = np.isfinite(rows.latency) & (rows.latency >= 0.0)
     latency, buckets = rows.latency[timed], len(LATENCY_BOUNDS) + 1
     slow = latency > latency_limit if latency_limit is not None else np.zeros(latency.size, np.bool_)
     return {
@@ -159,11 +168,14 @@ def _cells(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
 
 def _codes(rows: Predictions, layout: Layout) -> Iterator[tuple[str, IntArray, BoolArray | None]]:
     """Give each column's codes, and which rows they are of where not all of them."""
-    for name, cells in layout.cells.items():
-        if name in rows.numbers:
-            yield name, numeric_codes(rows, cells), None
-        elif name in rows.categories:
-            yield name, layout.category_codes(name, rows.category_values[name])[rows.categories[name]], None
+    # Versions may differ in a feature's kind; a column of the other kind is not counted.
+    for cells in layout.numeric():
+        if cells.name in rows.numbers:
+            yield cells.name, numeric_codes(rows, cells), None
+    for cells in layout.categorical():
+        if cells.name in rows.categories:
+            table = layout.category_codes(cells.name, rows.category_values[cells.name])
+            yield cells.name, table[rows.categories[cells.name]], None
     # A request that failed has no score and no prediction; that is an error, not a missing value.
     served = None if not rows.errors.any() else ~rows.errors
     if "score" in layout.cells:
@@ -198,8 +210,9 @@ def _outside(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
         values = rows.numbers[cells.name].values if cells.name in rows.numbers else values
         if values is not None:
             low, high = layout.limits[cells.name]
-            beyond = ((values < low) | (values > high)) & np.isfinite(values)
+            beyond = (values < low) | (values > high)
             if beyond.any():
+                beyond &= np.isfinite(values)
                 table[:, layout.positions[cells.name]] = _count(groups.of_row[beyond], len(groups))[:, 0]
     return table
 

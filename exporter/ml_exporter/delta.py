@@ -12,6 +12,7 @@ from ml_exporter.config import Model
 from ml_exporter.counting import Counts, count_inputs
 from ml_exporter.layout import Layout
 from ml_exporter.profile import CategoricalColumn, NumericColumn
+from ml_exporter.sources import sql
 from ml_exporter.sources.batch import Labels, Outcomes, Predictions
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Block, Position
@@ -48,7 +49,9 @@ class PredictionReader:
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
         numbers, categories, values = feature_paths(model, layouts.values())
-        self._decoder = PredictionDecoder(_fields(model), model.positive, numbers, categories, values)
+        self._decoder = PredictionDecoder(
+            _fields(model), model.positive, numbers, categories, values, _known_versions(model)
+        )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
         """Decode and count a block.
@@ -68,7 +71,7 @@ class PredictionReader:
 
     def _count(self, rows: Predictions, clock: int) -> tuple[dict[str, Counts], int]:
         counts, outside = {}, 0
-        for code in np.unique(rows.versions):
+        for code in np.flatnonzero(np.bincount(rows.versions)):
             name = rows.version_names[code]
             chosen = rows.versions == code
             part = rows if chosen.all() else rows.take(chosen)
@@ -123,8 +126,14 @@ def feature_path(model: Model, name: str) -> str:
     """Return the dotted path of a feature: below the object of features, or the path so named."""
     features = model.predictions.fields.features
     if isinstance(features, str):
-        return f"{features}.{name}"
-    return next((path for path in features if path.split(".")[-1] == name), name)
+        return f"{features}.{sql.escaped(name)}"
+    return next((path for path in features if sql.parts(path)[-1] == name), sql.escaped(name))
+
+
+def _known_versions(model: Model) -> list[str]:
+    """Versions that keep their name however many others the log has."""
+    named = (model.champion, *model.shadow, *model.profile)
+    return list(dict.fromkeys(name for name in named if name and name != "default"))
 
 
 def _fields(model: Model) -> Fields:

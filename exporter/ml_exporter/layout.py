@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
 
-_SIGN = np.uint32(0x80000000)
 _CODES = 1 << 16
+_SIGN = np.uint32(_CODES >> 1)
 
 
 def grid_codes(values: NDArray[np.float64], center: float, scale: float) -> NDArray[np.uint32]:
@@ -21,20 +21,27 @@ def grid_codes(values: NDArray[np.float64], center: float, scale: float) -> NDAr
     The top 16 bits of the float32 are kept, so codes are finest near the center (0.8 % of the
     distance to it). Values that a float32 cannot hold become infinite, which sorts last.
     """
+    return _in_order(_top_bits(values, center, scale))
+
+
+def _top_bits(values: NDArray[np.float64], center: float, scale: float) -> NDArray[np.uint32]:
+    """Sign, exponent and 7 bits of the mantissa of (value - center) / scale."""
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = ((values - center) / scale).astype(np.float32)
     scaled += np.float32(0.0)  # -0.0 becomes 0.0, which must share its code
-    bits = scaled.view(np.uint32)
-    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    code: NDArray[np.uint32] = ordered >> np.uint32(16)
-    return code
+    bits: NDArray[np.uint32] = scaled.view(np.uint32) >> np.uint32(16)
+    return bits
+
+
+def _in_order(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return np.where(bits & _SIGN, _CODES - 1 - bits, bits | _SIGN).astype(np.uint32)
 
 
 def grid_value(codes: NDArray[np.uint32]) -> NDArray[np.float64]:
     """The smallest scaled value with each code, the inverse of `grid_codes` on the grid."""
-    ordered = codes.astype(np.uint32) << np.uint32(16)
-    bits = np.where(ordered & _SIGN, ordered & ~_SIGN, ~ordered)
-    return bits.view(np.float32).astype(np.float64)
+    codes = codes.astype(np.uint32)
+    bits = np.where(codes & _SIGN, codes & ~_SIGN, _CODES - 1 - codes).astype(np.uint32)
+    return (bits << np.uint32(16)).view(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,12 @@ class Cells:
         return flat[..., self.offset : self.offset + self.size]
 
     @cached_property
-    def _table(self) -> NDArray[np.int64]:
+    def _table(self) -> NDArray[np.unsignedinteger]:
+        """The bin of a number by its top bits, in the smallest type: a small table is a fast one."""
         assert isinstance(self.column, NumericColumn)
-        edges = np.asarray(self.column.edges, np.float64)
-        starts = grid_codes(edges, 0.0, 1.0)
-        return np.searchsorted(starts, np.arange(_CODES), side="right").astype(np.int64)
+        starts = grid_codes(np.asarray(self.column.edges, np.float64), 0.0, 1.0)
+        codes = _in_order(np.arange(_CODES, dtype=np.uint32))
+        return np.searchsorted(starts, codes, side="right").astype(np.min_scalar_type(self.column.size))
 
     def numeric_codes(
         self, values: NDArray[np.float64], missing: NDArray[np.bool_] | None
@@ -85,7 +93,7 @@ class Cells:
         """Bin codes of n numbers; NaN and infinities that are not `missing` are invalid."""
         column = self.column
         assert isinstance(column, NumericColumn)
-        codes = self._table[grid_codes(values, column.center, column.scale)]
+        codes = self._table[_top_bits(values, column.center, column.scale)].astype(np.int64)
         finite = np.isfinite(values)
         if not finite.all():
             codes[~finite] = self.invalid

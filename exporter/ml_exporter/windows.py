@@ -45,7 +45,7 @@ class Panes:
 
     def at(self, time: int) -> Iterator[Tally]:
         """The panes in the window at `time` (microseconds), oldest first."""
-        first, last = oldest_pane(time, self.step), time // self.step
+        first, last = oldest_pane(time, self.step), (time - 1) // self.step
         return (self.tallies[pane] for pane in sorted(self.tallies) if first <= pane <= last)
 
     def prune(self, time: int) -> None:

@@ -33,11 +33,12 @@ class Numbers:
 class Predictions:
     """n accepted predictions.
 
-    `ids` uint64 (see `labels.id_hash`), `times` int64 microseconds since 1970, `versions` codes
-    into `version_names`, `scores` float64 with NaN where none, `classes` and `labels` int8 as above
-    (`labels` is None where the log has none), `latency` seconds with NaN where none, `errors` true
-    where the record carries one, `numbers` and `categories` the features: a category is a code into
-    `category_values` of the column, then its length for an unseen one and length + 1 for missing.
+    `ids` uint64 (see `sql.id_hash`), `times` int64 microseconds since 1970, `versions` codes into
+    `version_names`, `scores` float64 with NaN where none and infinity where something else than a
+    number, `classes` and `labels` int8 as above (`labels` is None where the log has none), `latency`
+    seconds with NaN where none, `errors` true where the record carries one, `numbers` and
+    `categories` the features: a category is a code into `category_values` of the column, then its
+    length for an unseen one and length + 1 for missing.
     """
 
     ids: np.ndarray[tuple[int], np.dtype[np.uint64]]

@@ -8,27 +8,27 @@ pass is it read leniently, and then the lines and values in question are looked 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import ABSENT, INVALID, Labels, Numbers, Outcomes, Predictions
-from ml_exporter.stats.arrays import BoolArray, IntArray
+from ml_exporter.sources.reader import Columns, LineReader
+from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
 FUTURE_TOLERANCE = 3600 * 1_000_000
 """A time stamp further ahead of the wall clock than this, in microseconds, is rejected."""
 
 VERSION_CODES = 64
+"""So many versions are told apart; all others are "other"."""
+VERSION_LENGTH = 200
+"""Longer names of versions are "other"."""
 UNKNOWN_VERSION = "unknown"
 OTHER_VERSION = "other"
-_LENIENT_BLOCKS = 8
 _NO_TIME = -(2**63)
 
 
@@ -46,57 +46,12 @@ class Fields:
     error: str | None = None
 
 
-class _Reader:
-    """Parses blocks of JSON lines with given types; remembers when strict parsing is not worth a try."""
-
-    def __init__(self, types: Mapping[str, str]) -> None:
-        self.connection = duckdb.connect(":memory:", config={"threads": 1})
-        self.connection.execute("SET timezone = 'UTC'")
-        self._columns = sql.columns(types)
-        self._lenient = 0
-
-    def columns(self, data: bytes, select: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
-        """Return arrays by name, one row for each non-blank line, and whether all lines were sound."""
-        expressions = ", ".join(f"{expression} AS {sql.name(key)}" for key, expression in select.items())
-        with _in_memory_file(data) as path:
-            if not self._lenient:
-                try:
-                    return self._fetch(expressions, path, lenient=False), True
-                except duckdb.Error:
-                    self._lenient = _LENIENT_BLOCKS
-            self._lenient -= 1
-            return self._fetch(expressions, path, lenient=True), False
-
-    def wrong_types(self, data: bytes, paths: Mapping[str, str]) -> dict[str, BoolArray]:
-        """Return where a number should stand and a string, object or list does, by column."""
-        tops = {dotted.split(".")[0] for dotted in paths.values()}
-        kinds = sql.columns(dict.fromkeys(tops, "JSON"))
-        select = ", ".join(f"{_not_a_number(dotted)} AS {sql.name(key)}" for key, dotted in paths.items())
-        with _in_memory_file(data) as path:
-            return self._query(select, path, kinds, lenient=True)
-
-    def distinct(self, data: bytes, expression: str) -> list[str]:
-        """Return the distinct texts of an expression, in order."""
-        with _in_memory_file(data) as path:
-            found = self._query(f"DISTINCT {expression} AS value", path, self._columns, lenient=True)["value"]
-        return sorted(value for value in np.ma.compressed(found) if value is not None)
-
-    def _fetch(self, select: str, path: str, lenient: bool) -> dict[str, Any]:
-        return self._query(select, path, self._columns, lenient)
-
-    def _query(self, select: str, path: str, columns: str, lenient: bool) -> dict[str, Any]:
-        flags = f"format='newline_delimited', columns={columns}, ignore_errors={str(lenient).lower()}"
-        # The path is ours and the rest is quoted by `sql`, so nothing from a log enters the statement.
-        return dict(
-            self.connection.execute(f"SELECT {select} FROM read_json('{path}', {flags})").fetchnumpy()
-        )
-
-
 class PredictionDecoder:
     """Decodes blocks of a model's prediction log.
 
     `numbers` and `categories` map feature names to dotted paths; `values` has each category
-    column's list. Not for use by two threads at once.
+    column's list; `versions` are names that are known beforehand. Raises ValueError where the paths
+    contradict each other. Not for use by two threads at once.
     """
 
     def __init__(
@@ -106,50 +61,60 @@ class PredictionDecoder:
         numbers: Mapping[str, str],
         categories: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
+        versions: Sequence[str] = (),
     ) -> None:
         self._fields = fields
         self._positive = positive
         self._numbers = dict(numbers)
         self._categories = dict(categories)
         self._values = values
-        self._versions: list[str] = []
-        self._reader = _Reader(self._types())
+        self._versions = list(versions)
+        self._types = self._column_types()
+        self._reader = LineReader(self._types, {f"c {name}": values[name] for name in categories})
+        self._select = self._expressions()
 
     def decode(self, data: bytes, now: int) -> tuple[Predictions, Outcomes]:
         """Decode complete lines; `now` is the wall clock in microseconds, which `future` is judged by."""
-        columns, sound = self._reader.columns(data, self._select())
-        if self._learn_versions(data, columns["version"]):
-            columns, sound = self._reader.columns(data, self._select())
-        wrong = {} if sound else self._wrong_types(data, columns)
+        self._reader.load(data)
+        columns, sound = self._reader.columns(self._select)
+        if self._learn_versions(columns["version"]):
+            columns, sound = self._reader.columns(self._select)
         rejected = _rejections(columns, now, needs_id=self._fields.id is not None)
-        outcomes = _outcomes(rejected, data)
+        wrong = self._wrong_types(columns, sound, rejected == _ACCEPTED)
+        outcomes = _outcomes(rejected, data, self._fields)
         batch = self._batch(columns, wrong)
         return (batch if not outcomes.rejected else batch.take(rejected == _ACCEPTED)), outcomes.counts
 
-    def _types(self) -> dict[str, str]:
+    def _column_types(self) -> dict[str, str]:
+        """Return the type to read each path with: text where anything needs it as text."""
         fields = self._fields
+        numbers = (fields.score, fields.latency_seconds, *self._numbers.values())
         texts = (fields.timestamp, fields.id, fields.version, fields.prediction, fields.label, fields.error)
-        types = {path: "VARCHAR" for path in (*texts, *self._categories.values()) if path}
-        numbers = (fields.score, fields.latency_seconds)
-        return types | {path: "DOUBLE" for path in (*numbers, *self._numbers.values()) if path}
+        types = {path: "DOUBLE" for path in numbers if path}
+        return types | {path: "VARCHAR" for path in (*texts, *self._categories.values()) if path}
 
-    def _select(self) -> dict[str, str]:
+    def _expressions(self) -> dict[str, str]:
         fields = self._fields
         error = sql.path(fields.error) if fields.error else "NULL"
         select = {
             "id": sql.id_hash(sql.path(fields.id)) if fields.id else "0::UBIGINT",
             **_time_columns(fields.timestamp),
             "version": self._version_code(),
-            "score": sql.path(fields.score) if fields.score else "NULL::DOUBLE",
             "class": _class_column(fields.prediction, self._positive),
             "label": _class_column(fields.label, self._positive),
-            "latency": sql.path(fields.latency_seconds) if fields.latency_seconds else "NULL::DOUBLE",
+            "score": self._number(fields.score),
+            "latency": self._number(fields.latency_seconds),
             "error": f"coalesce({error}, '') NOT IN ('', 'false', 'null')",
         }
-        select |= {f"n {name}": sql.path(path) for name, path in self._numbers.items()}
+        select |= {f"n {name}": self._number(path) for name, path in self._numbers.items()}
         for name, path in self._categories.items():
-            select[f"c {name}"] = sql.category(sql.path(path), self._values[name])
+            select[f"c {name}"] = sql.member(sql.path(path), f"c {name}", len(self._values[name]))
         return select
+
+    def _number(self, path: str | None) -> str:
+        if not path:
+            return "NULL::DOUBLE"
+        return sql.path(path) if self._types[path] == "DOUBLE" else f"try_cast({sql.path(path)} AS DOUBLE)"
 
     def _version_code(self) -> str:
         if not self._fields.version:
@@ -158,13 +123,16 @@ class PredictionDecoder:
         known = sql.code(path, self._versions, -1)
         return f"CASE WHEN {path} IS NULL THEN -2 ELSE {known} END"
 
-    def _learn_versions(self, data: bytes, codes: Any) -> bool:
-        if not self._fields.version or len(self._versions) >= VERSION_CODES or not np.any(codes == -1):
+    def _learn_versions(self, codes: Any) -> bool:
+        """Take up names that are met for the first time; return whether there are any."""
+        free = VERSION_CODES - len(self._versions)
+        if not self._fields.version or free <= 0 or not np.any(codes == -1):
             return False
-        for name in self._reader.distinct(data, sql.path(self._fields.version)):
-            if name not in self._versions and len(self._versions) < VERSION_CODES:
-                self._versions.append(name)
-        return True
+        found = self._reader.distinct(sql.path(self._fields.version))
+        new = [name for name in found if name not in self._versions and len(name) <= VERSION_LENGTH]
+        self._versions += new[:free]
+        self._select["version"] = self._version_code()
+        return bool(new)
 
     def _version_columns(self, codes: Any) -> tuple[IntArray, tuple[str, ...]]:
         if not self._fields.version:
@@ -172,22 +140,23 @@ class PredictionDecoder:
         names = (*self._versions, OTHER_VERSION, UNKNOWN_VERSION)
         return np.where(codes < 0, len(names) + np.where(codes == -1, -2, -1), codes).astype(np.int64), names
 
-    def _wrong_types(self, data: bytes, columns: Mapping[str, Any]) -> dict[str, BoolArray]:
-        suspects = {
-            name: path
-            for name, path in self._numbers.items()
-            if isinstance(columns[f"n {name}"], np.ma.MaskedArray)
-        }
-        if self._fields.score and isinstance(columns["score"], np.ma.MaskedArray):
-            suspects["\0score"] = self._fields.score
-        return self._reader.wrong_types(data, suspects) if suspects else {}
+    def _wrong_types(self, columns: Columns, sound: bool, accepted: BoolArray) -> dict[str, BoolArray]:
+        """Return where a number should stand and something else does, by column."""
+        numbers = {f"n {name}": path for name, path in self._numbers.items()}
+        if self._fields.score:
+            numbers["score"] = self._fields.score
+        # What is read as text passes the strict look whatever it is.
+        unsure = {key: path for key, path in numbers.items() if not (sound and self._types[path] == "DOUBLE")}
+        null = {key: np.ma.getmaskarray(columns[key]) & accepted for key in unsure}
+        suspects = {key: path for key, path in unsure.items() if null[key].any()}
+        return self._reader.wrong_types(suspects, null) if suspects else {}
 
-    def _batch(self, columns: Mapping[str, Any], wrong: Mapping[str, BoolArray]) -> Predictions:
+    def _batch(self, columns: Columns, wrong: Mapping[str, BoolArray]) -> Predictions:
         versions, names = self._version_columns(columns["version"])
-        scores, classes = _nan_filled(columns["score"]), columns["class"].astype(np.int8)
+        scores = _scores(columns["score"], wrong.get("score"))
+        classes = columns["class"].astype(np.int8)
         derived = (classes == ABSENT) & np.isfinite(scores)
-        classes = np.where(derived, scores >= 0.5, classes).astype(np.int8)
-        scores = np.where(wrong["\0score"], np.inf, scores) if "\0score" in wrong else scores
+        classes[derived] = scores[derived] >= 0.5
         return Predictions(
             np.ma.filled(columns["id"], 0),
             np.ma.filled(columns["time"], 0),
@@ -196,9 +165,9 @@ class PredictionDecoder:
             scores,
             classes,
             columns["label"].astype(np.int8) if self._fields.label else None,
-            _nan_filled(columns["latency"]),
+            np.ma.filled(columns["latency"], np.nan),
             columns["error"],
-            {name: _numbers(columns[f"n {name}"], wrong.get(name)) for name in self._numbers},
+            {name: _numbers(columns[f"n {name}"], wrong.get(f"n {name}")) for name in self._numbers},
             {name: columns[f"c {name}"].astype(np.int64) for name in self._categories},
             self._values,
         )
@@ -210,22 +179,23 @@ class LabelDecoder:
     def __init__(self, fields: Fields, positive: str) -> None:
         assert fields.id
         assert fields.label
+        self._fields = fields
         types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, fields.label) if path}
-        self._reader = _Reader(types)
+        self._reader = LineReader(types)
         self._select = {
             "id": sql.id_hash(sql.path(fields.id)),
             **_time_columns(fields.timestamp),
             "label": _class_column(fields.label, positive),
         }
-        self._timed = fields.timestamp is not None
 
     def decode(self, data: bytes, now: int) -> tuple[Labels, Outcomes]:
         """Decode complete lines; a label without a time stamp takes `now` (microseconds)."""
-        columns, _ = self._reader.columns(data, self._select)
+        self._reader.load(data)
+        columns, _ = self._reader.columns(self._select)
         rejected = _rejections(columns, now, needs_id=True, needs_time=False)
         rejected[(rejected == _ACCEPTED) & (columns["label"] == ABSENT)] = _NO_LABEL
         rejected[(rejected == _ACCEPTED) & (columns["label"] == INVALID)] = _BAD_LABEL
-        outcomes = _outcomes(rejected, data)
+        outcomes = _outcomes(rejected, data, self._fields)
         times = np.where(np.ma.getmaskarray(columns["time"]), now, np.ma.filled(columns["time"], 0))
         labels = Labels(np.ma.filled(columns["id"], 0), times, columns["label"].astype(np.int8))
         return (labels if not outcomes.rejected else labels.take(rejected == _ACCEPTED)), outcomes.counts
@@ -248,7 +218,7 @@ REASONS = (
 (_ACCEPTED, _NO_ID, _NO_TIMESTAMP, _BAD_TIMESTAMP, _FUTURE, _NO_LABEL, _BAD_LABEL) = range(7)
 
 
-def _rejections(columns: Mapping[str, Any], now: int, needs_id: bool, needs_time: bool = True) -> IntArray:
+def _rejections(columns: Columns, now: int, needs_id: bool, needs_time: bool = True) -> IntArray:
     """Return each row's outcome as an index into REASONS, as far as its columns tell."""
     times = columns["time"]
     no_time = np.ma.getmaskarray(times)
@@ -267,26 +237,33 @@ class _Counted:
     rejected: int
 
 
-def _outcomes(reasons: IntArray, data: bytes) -> _Counted:
+def _outcomes(reasons: IntArray, data: bytes, fields: Fields) -> _Counted:
     """Count the outcomes; lines without id or time are looked at once more to tell what they are."""
     counts = Counter({REASONS[code]: int(n) for code, n in enumerate(np.bincount(reasons)) if n})
-    suspects = np.flatnonzero((reasons == _NO_ID) | (reasons == _NO_TIMESTAMP))
+    expected = {_NO_ID: fields.id, _NO_TIMESTAMP: fields.timestamp}
+    suspects = np.flatnonzero(np.isin(reasons, list(expected)))
     if suspects.size:
-        lines = [line for line in data.split(b"\n") if line.strip(b" \t\r")]
+        lines = [line for line in data.split(b"\n") if line.strip()]
         for row in suspects:
-            better = _defect(lines[row])
+            better = _defect(lines[row], expected[int(reasons[row])] or "")
             if better:
                 counts[REASONS[reasons[row]]] -= 1
                 counts[better] += 1
     return _Counted(+counts, int(reasons.size) - counts["accepted"])
 
 
-def _defect(line: bytes) -> str | None:
-    """Return what is wrong with a line as a whole, None where it is a JSON object."""
+def _defect(line: bytes, expected: str) -> str | None:
+    """Return what is wrong with a line as a whole, None where it is an object that lacks a field."""
     try:
-        return None if isinstance(json.loads(line.decode("utf-8-sig")), dict) else "not_an_object"
+        record = json.loads(line.decode("utf-8-sig"), parse_int=float)
     except (ValueError, RecursionError):
         return "malformed"
+    if not isinstance(record, dict):
+        return "not_an_object"
+    for part in sql.parts(expected):
+        record = record.get(part) if isinstance(record, dict) else None
+    # A field that is there, though DuckDB gave none: it has refused the line for what else is in it.
+    return None if record in (None, "") else "malformed"
 
 
 def _time_columns(path: str | None) -> dict[str, str]:
@@ -299,37 +276,17 @@ def _class_column(path: str | None, positive: str) -> str:
     return sql.binary_class(sql.path(path), positive) if path else f"{ABSENT}::TINYINT"
 
 
-def _not_a_number(dotted: str) -> str:
-    """Return an expression that is true where the path, or a parent that should be an object, is neither."""
-    top, *rest = dotted.split(".")
-    root, steps = sql.name(top), "".join("." + json.dumps(part, ensure_ascii=False) for part in rest)
-    leaf = f"json_type({root}, {sql.text('$' + steps)}) IN ('VARCHAR', 'OBJECT', 'ARRAY')"
-    if rest:
-        leaf += f" OR json_type({root}) NOT IN ('OBJECT', 'NULL')"
-    return f"coalesce({leaf}, false)"
+def _scores(column: Any, wrong: BoolArray | None) -> FloatArray:
+    """Return scores with NaN where there is none, and infinity for what is no number."""
+    scores: FloatArray = np.ma.filled(column, np.inf)
+    scores[np.isnan(scores)] = np.inf
+    absent = np.ma.getmaskarray(column)
+    scores[absent if wrong is None else absent & ~wrong] = np.nan
+    return scores
 
 
 def _numbers(column: Any, wrong: BoolArray | None) -> Numbers:
-    if not isinstance(column, np.ma.MaskedArray):
-        return Numbers(column, None, wrong)
+    if not np.ma.is_masked(column):
+        return Numbers(np.ma.getdata(column), None, None)
     absent = np.ma.getmaskarray(column)
-    if wrong is None:
-        return Numbers(column.filled(np.nan), absent, None)
-    return Numbers(column.filled(np.nan), absent & ~wrong, absent & wrong)
-
-
-def _nan_filled(column: Any) -> Any:
-    return column.filled(np.nan) if isinstance(column, np.ma.MaskedArray) else column
-
-
-@contextmanager
-def _in_memory_file(data: bytes) -> Iterator[str]:
-    """Give a path under which DuckDB can read `data`."""
-    descriptor = os.memfd_create("ml_exporter")
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+    return Numbers(column.filled(np.nan), absent if wrong is None else absent & ~wrong, wrong)

@@ -2,6 +2,7 @@
 
 A file is what its first bytes are: a fingerprint of up to 4 KiB, extended while the file is shorter.
 So a rotated log that was renamed is still the same file, and is read to its end under its new name.
+Where a short fingerprint fits several files, inode and path tell which of them was meant.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 FINGERPRINT = 4096
 BLOCK = 16 << 20
+_STEP = 64 << 10
 _ROTATED = re.compile(r"\.\d+$|[.-]\d{4}-?\d{2}-?\d{2}([T_.-]?\d{2}[:-]?\d{2}([:-]?\d{2})?)?$")
 
 
@@ -24,7 +30,8 @@ class Position:
     """How far a file is read.
 
     `head` is the hash of its first `length` bytes; `offset` is where the next line starts;
-    `skipping` is true inside a line that is too long.
+    `skipping` is true inside a line that is too long. `inode` is a hint only: it changes when a
+    file is copied or mounted anew.
     """
 
     path: str
@@ -32,6 +39,7 @@ class Position:
     length: int
     offset: int
     skipping: bool = False
+    inode: int = 0
 
     @property
     def key(self) -> str:
@@ -53,8 +61,9 @@ class Block:
 class Listing:
     """The files of a log, oldest first, with the positions they are read to, and what is left to read.
 
-    `matched` are the keys of the known positions that were found again; `truncated` files were read
-    further than they are long now; `problems` say what could not be read.
+    `matched` are the keys of the known positions that were found again; `truncated` counts files
+    that were cut or replaced, so that what was unread of them is lost; `problems` say what could
+    not be read.
     """
 
     positions: tuple[Position, ...]
@@ -64,12 +73,27 @@ class Listing:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _File:
+    """What a look at a file shows."""
+
+    path: str
+    head: bytes
+    size: int
+    inode: int
+
+    def starts_like(self, position: Position) -> bool:
+        return len(self.head) >= position.length and _hash(self.head[: position.length]) == position.head
+
+    def at(self, offset: int, skipping: bool = False) -> Position:
+        return Position(self.path, _hash(self.head), len(self.head), offset, skipping, self.inode)
+
+
 def matches(pattern: str) -> list[str]:
     """Return the files of a glob and their rotated forms (P.1, P-2026-01-31), oldest first."""
     found = set(glob.glob(pattern, recursive=True))
     found |= {path for path in glob.glob(pattern + "[.-]*", recursive=True) if _ROTATED.search(path)}
-    files = [path for path in found if os.path.isfile(path)]
-    return sorted(files, key=lambda path: (os.stat(path).st_mtime_ns, path))
+    return [path for _, path in sorted(_dated(found))]
 
 
 def list_files(pattern: str, known: Mapping[str, Position], from_end: bool = False) -> Listing:
@@ -77,22 +101,22 @@ def list_files(pattern: str, known: Mapping[str, Position], from_end: bool = Fal
 
     A file without a position is read from its start, or from its end where `from_end` is true.
     """
-    positions: list[Position] = []
-    matched: set[str] = set()
     problems: list[str] = []
-    lag = truncated = 0
-    for path in _existing(pattern, problems):
-        try:
-            position, size, shorter = _position(path, known, matched, from_end)
-        except OSError as error:
-            problems.append(f"{path}: {error.strerror}")
-            continue
-        if position is None or any(position.key == other.key for other in positions):
-            continue
-        truncated += shorter
-        lag += size - position.offset
-        positions.append(position)
-    return Listing(tuple(positions), frozenset(matched), lag, truncated, tuple(problems))
+    files = _distinct(_looked_at(pattern, problems))
+    claims = _claims(files, known)
+    taken = {position.key for position in claims.values()}
+    positions: list[Position] = []
+    truncated = 0
+    for file in files:
+        old = claims.get(file.path)
+        cut = _is_replaced(file, known, taken) if old is None else old.offset > file.size
+        truncated += cut
+        if old is not None and not cut:
+            positions.append(file.at(old.offset, old.skipping))
+        else:
+            positions.append(file.at(_last_line_end(file) if from_end and old is None else 0))
+    lag = sum(file.size - position.offset for file, position in zip(files, positions, strict=True))
+    return Listing(tuple(positions), frozenset(taken), lag, truncated, tuple(problems))
 
 
 def read_blocks(
@@ -103,67 +127,125 @@ def read_blocks(
     Lines of more than `line_limit` bytes are skipped and counted. The last line of a file waits for
     its end; where `complete` is true nothing more will be written, and it is read as it stands.
     """
-    with open(position.path, "rb") as file:
-        file.seek(position.offset)
-        while data := file.read(block):
-            cut = data.rfind(b"\n") + 1
-            if not cut and complete and len(data) < block:
-                cut = len(data)
-            part = _without_long_lines(data[:cut], position, line_limit)
-            if not cut:
-                if len(data) <= line_limit:
-                    return
-                part = Block(
-                    b"", position, replace(position, offset=position.offset + len(data), skipping=True)
-                )
-                part = replace(part, too_long=0 if position.skipping else 1)
+    # Between the listing and now the file may have gone, or another may have taken its name.
+    with suppress(FileNotFoundError), open(position.path, "rb") as file:
+        if _hash(file.read(position.length)) != position.head:
+            return
+        while part := _next_block(file, position, line_limit, complete, max(block, line_limit + 1)):
             yield part
             position = part.end
-            file.seek(position.offset)
+
+
+def _next_block(file: BinaryIO, position: Position, limit: int, complete: bool, block: int) -> Block | None:
+    start = position.offset
+    stop = min(os.fstat(file.fileno()).st_size, start + block)
+    end = _line_end(file, start, stop)
+    if end > start:
+        return _without_long_lines(_read(file, start, end), position, limit)
+    if stop - start > limit or (position.skipping and stop > start):
+        # The line goes on, but it is known already that nobody wants it.
+        after = replace(position, offset=stop, skipping=True)
+        return Block(b"", position, after, too_long=0 if position.skipping else 1)
+    if complete and stop > start:
+        return Block(_read(file, start, stop), position, replace(position, offset=stop))
+    return None
+
+
+def _line_end(file: BinaryIO, start: int, stop: int) -> int:
+    """Return the offset after the last newline between two offsets, `start` where there is none."""
+    while stop > start:
+        low = max(start, stop - _STEP)
+        cut = _read(file, low, stop).rfind(b"\n")
+        if cut >= 0:
+            return low + cut + 1
+        stop = low
+    return start
+
+
+def _read(file: BinaryIO, start: int, stop: int) -> bytes:
+    file.seek(start)
+    return file.read(stop - start)
 
 
 def _without_long_lines(data: bytes, position: Position, limit: int) -> Block:
     end = replace(position, offset=position.offset + len(data), skipping=False)
     body = data[data.find(b"\n") + 1 :] if position.skipping else data
-    if len(body) <= limit:
+    # A line that is too long covers at least one whole span of half its length.
+    span = (limit + 1) // 2
+    if all(body.find(b"\n", low, low + span) >= 0 for low in range(0, len(body), span)):
         return Block(body, position, end)
-    lines = body.splitlines(keepends=True) if b"\r" not in body else re.findall(rb"[^\n]*\n|[^\n]+", body)
-    fitting = [line for line in lines if len(line) <= limit]
-    too_long = len(lines) - len(fitting)
-    return Block(b"".join(fitting) if too_long else body, position, end, too_long)
+    fitting, too_long = _cut_out(body, limit)
+    return Block(fitting, position, end, too_long)
 
 
-def _existing(pattern: str, problems: list[str]) -> list[str]:
+def _cut_out(body: bytes, limit: int) -> tuple[bytes, int]:
+    """Return complete lines without those of more than `limit` bytes, and how many these were."""
+    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n")) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    too_long = ends - starts - 1 > limit
+    cuts = [0, *np.stack([starts[too_long], ends[too_long]], axis=1).ravel().tolist(), len(body)]
+    pieces = (body[low:high] for low, high in zip(cuts[::2], cuts[1::2], strict=True))
+    return b"".join(pieces), int(np.count_nonzero(too_long))
+
+
+def _dated(paths: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for path in paths:
+        try:
+            if os.path.isfile(path):
+                yield os.stat(path).st_mtime_ns, path
+        except OSError:  # it has gone since it was listed
+            continue
+
+
+def _looked_at(pattern: str, problems: list[str]) -> Iterator[_File]:
+    """Look at the files of a pattern; empty ones do not count yet."""
     found = matches(pattern)
     if not found:
-        folder = Path(re.split(r"[*?\[]", pattern)[0]).parent
+        folder = Path(re.split(r"[*?\[]", pattern)[0] + "x").parent
         problems.append(f"{pattern}: no file" + ("" if folder.is_dir() else f", and no folder {folder}"))
-    return found
+    for path in found:
+        try:
+            with open(path, "rb") as file:
+                head, status = file.read(FINGERPRINT), os.fstat(file.fileno())
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        if head:
+            yield _File(path, head, status.st_size, status.st_ino)
 
 
-def _position(
-    path: str, known: Mapping[str, Position], matched: set[str], from_end: bool
-) -> tuple[Position | None, int, int]:
-    """Return where to read a file on, its size, and 1 where it became shorter than what was read."""
-    with open(path, "rb") as file:
-        head, size = file.read(FINGERPRINT), os.fstat(file.fileno()).st_size
-    if not head:
-        return None, 0, 0
-    fresh = Position(path, _hash(head), len(head), 0)
-    for key, old in known.items():
-        if old.length <= len(head) and _hash(head[: old.length]) == old.head:
-            matched.add(key)
-            if old.offset <= size:
-                return replace(fresh, offset=old.offset, skipping=old.skipping), size, 0
-            return fresh, size, 1
-    before = next((old for old in known.values() if old.path == path), None)
-    shorter = int(before is not None and before.length <= len(head) and not _renamed(before, path))
-    return replace(fresh, offset=_last_line_end(path, size) if from_end else 0), size, shorter
+def _distinct(files: Iterable[_File]) -> list[_File]:
+    """Leave out files that begin like an earlier one: links to it, or copies."""
+    seen: dict[bytes, _File] = {}
+    for file in files:
+        seen.setdefault(file.head, file)
+    return list(seen.values())
 
 
-def _renamed(position: Position, path: str) -> bool:
-    """Tell whether the file that was read at `path` lives on under a rotated name."""
-    for other in glob.glob(glob.escape(path) + "[.-]*"):
+def _claims(files: list[_File], known: Mapping[str, Position]) -> dict[str, Position]:
+    """Return the known position of each file (by path) that has one; the longest fingerprints choose first."""
+    claims: dict[str, Position] = {}
+    for position in sorted(known.values(), key=lambda position: -position.length):
+        fitting = [file for file in files if file.path not in claims and file.starts_like(position)]
+        if fitting:
+            claims[max(fitting, key=lambda file: _likeness(file, position)).path] = position
+    return claims
+
+
+def _likeness(file: _File, position: Position) -> tuple[bool, bool, bool]:
+    return file.inode == position.inode, file.size >= position.offset, file.path == position.path
+
+
+def _is_replaced(file: _File, known: Mapping[str, Position], taken: set[str]) -> bool:
+    """Tell whether a new file stands where another was read that is to be found nowhere now."""
+    # The newest position of a path is its last one.
+    before = next((old for old in reversed(list(known.values())) if old.path == file.path), None)
+    return before is not None and before.key not in taken and not _lives_on(before)
+
+
+def _lives_on(position: Position) -> bool:
+    """Tell whether a file lives on under a name that is not read."""
+    for other in glob.glob(glob.escape(position.path) + "[.-]*"):
         try:
             with open(other, "rb") as file:
                 if _hash(file.read(position.length)) == position.head:
@@ -173,15 +255,12 @@ def _renamed(position: Position, path: str) -> bool:
     return False
 
 
-def _last_line_end(path: str, size: int) -> int:
-    """Return the offset after the last newline."""
-    with open(path, "rb") as file:
-        for start in range(max(size - BLOCK, 0), -1, -BLOCK):
-            file.seek(start)
-            cut = file.read(min(BLOCK, size - start)).rfind(b"\n")
-            if cut >= 0:
-                return start + cut + 1
-    return 0
+def _last_line_end(file: _File) -> int:
+    try:
+        with open(file.path, "rb") as opened:
+            return _line_end(opened, 0, file.size)
+    except OSError:
+        return 0
 
 
 def _hash(data: bytes) -> str:

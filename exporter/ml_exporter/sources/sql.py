@@ -5,6 +5,7 @@ Names come from configurations and logs, so everything that enters a statement i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,21 +23,51 @@ def name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+def parts(dotted: str) -> list[str]:
+    """Return the names on a dotted path; a backslash before it makes a dot part of a name."""
+    return [re.sub(r"\\([.\\])", r"\1", part) for part in re.findall(r"(?:\\[.\\]|[^.])+", dotted)]
+
+
+def escaped(part: str) -> str:
+    """Return a name as it is written in a dotted path."""
+    return re.sub(r"([.\\])", r"\\\1", part)
+
+
+def parents(dotted: str) -> list[str]:
+    """Return the dotted paths of the objects that a path goes through, outermost first."""
+    names = [escaped(part) for part in parts(dotted)]
+    return [".".join(names[:depth]) for depth in range(1, len(names))]
+
+
 def path(dotted: str) -> str:
     """Return the expression that reads a dotted path of the record."""
-    return ".".join(name(part) for part in dotted.split("."))
+    return ".".join(map(name, parts(dotted)))
 
 
 def columns(types: Mapping[str, str]) -> str:
-    """Return the `columns` argument of read_json for dotted paths and their types."""
+    """Return the `columns` argument of read_json for dotted paths and their types.
+
+    Raises ValueError where a path is a value and an object at once, or where names differ only in
+    case: DuckDB cannot tell those apart.
+    """
     tree: dict[str, Any] = {}
     for dotted, kind in types.items():
-        *parents, leaf = dotted.split(".")
+        *parents, leaf = parts(dotted)
         node = tree
         for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = kind
+            node = _child(node, parent, {}, dotted)
+        _child(node, leaf, kind, dotted)
     return "{" + ", ".join(f"{text(key)}: {text(_type(node))}" for key, node in tree.items()) + "}"
+
+
+def _child(node: dict[str, Any], key: str, fresh: str | dict[str, Any], dotted: str) -> Any:
+    other = next((known for known in node if known.lower() == key.lower()), key)
+    if other != key:
+        raise ValueError(f"{dotted}: differs from another path only in case ({other}, {key})")
+    found = node.setdefault(key, fresh)
+    if isinstance(found, str) != isinstance(fresh, str):
+        raise ValueError(f"{dotted}: is a value and an object at once")
+    return found
 
 
 def _type(node: str | dict[str, Any]) -> str:
@@ -46,22 +77,30 @@ def _type(node: str | dict[str, Any]) -> str:
 
 
 def id_hash(expression: str) -> str:
-    """Return the 64-bit key of an id: the last 8 bytes of the MD5 of its text, little-endian."""
-    return f"md5_number_lower({expression})"
+    """Return the 64-bit key of an id, NULL where it is empty or NULL.
+
+    It is the last 8 bytes of the MD5 of its text in UTF-8, little-endian. Numbers, truth values,
+    objects and lists have the text that stands in the record.
+    """
+    # Equal to md5_number_lower, which takes three times as long.
+    return f"(md5_number(nullif({expression}, '')) >> 64)::UBIGINT"
 
 
 def microseconds(expression: str) -> str:
     """Return a time stamp as microseconds since 1970, NULL where it is none.
 
-    `expression` is text: RFC 3339 (UTC where it has no zone), or a number of seconds,
-    milliseconds, microseconds or nanoseconds since 1970, told apart by its size.
+    `expression` is text: RFC 3339 (UTC where it has no zone; a date alone is its midnight), or a
+    number of seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by its size.
     """
     number = f"try_cast({expression} AS DOUBLE)"
     scaled = (
         f"CASE WHEN abs({number}) < 1e11 THEN {number} * 1e6 WHEN abs({number}) < 1e14 THEN {number} * 1e3 "
         f"WHEN abs({number}) < 1e17 THEN {number} ELSE {number} / 1e3 END"
     )
-    return f"coalesce(epoch_us(try_cast({expression} AS TIMESTAMPTZ)), try_cast(round({scaled}) AS BIGINT))"
+    # RFC 3339 allows t and z; DuckDB does not.
+    date = f"coalesce(try_cast({expression} AS TIMESTAMPTZ), try_cast(upper({expression}) AS TIMESTAMPTZ))"
+    # A cast that fails is slow, so text is not tried as a number, nor a number as a date.
+    return f"CASE WHEN ({expression})[5] = '-' THEN epoch_us({date}) ELSE try_cast(round({scaled}) AS BIGINT) END"
 
 
 def code(expression: str, values: Sequence[str], otherwise: int) -> str:
@@ -74,6 +113,18 @@ def category(expression: str, values: Sequence[str]) -> str:
     """Return the code of a category: its position, their number where unseen, one more where NULL."""
     unseen, missing = len(values), len(values) + 1
     return f"CASE WHEN {expression} IS NULL THEN {missing} ELSE {code(expression, values, unseen)} END::USMALLINT"
+
+
+def enumeration(type_name: str, values: Sequence[str]) -> str:
+    """Return the statement that makes a type for `member`: codes by hashing instead of by search."""
+    return f"CREATE TYPE {name(type_name)} AS ENUM ({', '.join(map(text, values))})"
+
+
+def member(expression: str, type_name: str, size: int) -> str:
+    """Return what `category` does, for the `size` values of a type made by `enumeration`."""
+    found = f"enum_code(try_cast({expression} AS {name(type_name)}))"
+    other = f"CASE WHEN {expression} IS NULL THEN {size + 1} ELSE {size} END"
+    return f"coalesce({found}, {other})::USMALLINT"
 
 
 def binary_class(expression: str, positive: str) -> str:

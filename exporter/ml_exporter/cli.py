@@ -139,6 +139,9 @@ def _serve(flags: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     # The state and its log hold what models answered: nobody else's business.
     os.umask(0o077)
+    # A scrape needs the interpreter many times; with the default of 5 ms each turn, one that comes while
+    # a page is being written would take a tenth of a second.
+    sys.setswitchinterval(0.0005)
     logger = log.configure(flags.level, flags.style)
     config = load(flags.config)
     host, port = parse_listen_address(flags.listen)

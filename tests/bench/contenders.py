@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+from tests.bench.records import CATEGORIES, NUMBERS
 
 from ml_exporter import cli
 from ml_exporter.sources import sql
-from tests.bench.records import CATEGORIES, NUMBERS
 
 
 class _Devnull(io.TextIOWrapper):
@@ -36,9 +36,17 @@ def exporter(config: Path) -> None:
 def yardstick(log: Path) -> None:
     """DuckDB's read_json of the whole file with the same columns, through Arrow to numbers and codes."""
     connection = duckdb.connect(config={"threads": 2})
-    types = {"id": "VARCHAR", "ts": "VARCHAR", "version": "VARCHAR", "prediction": "VARCHAR", "label": "VARCHAR"}
+    types = {
+        "id": "VARCHAR",
+        "ts": "VARCHAR",
+        "version": "VARCHAR",
+        "prediction": "VARCHAR",
+        "label": "VARCHAR",
+    }
     types |= {"score": "DOUBLE", "latency_s": "DOUBLE"}
-    types |= {f"features.{name}": "DOUBLE" for name in NUMBERS} | {f"features.{name}": "VARCHAR" for name in CATEGORIES}
+    types |= {f"features.{name}": "DOUBLE" for name in NUMBERS} | {
+        f"features.{name}": "VARCHAR" for name in CATEGORIES
+    }
     # ENUM columns arrive as dictionary codes, which is what a program needs to count.
     coded = ", ".join(f"features.{name}::bench_category AS {name}" for name in CATEGORIES)
     numbers = ", ".join(f"features.{name} AS {name}" for name in NUMBERS)

@@ -15,8 +15,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_exporter import cli
 from tests.bench import records
+
+from ml_exporter import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,11 @@ def races(folder: Path) -> list[Race]:
         Race("DuckDB's bare read_json (yardstick)", "yardstick", folder / "nested.jsonl"),
         Race("ml_exporter, nested JSONL", "exporter", config(folder, "nested.jsonl")),
         Race("ml_exporter, nested JSONL with 0.1 % bad lines", "exporter", config(folder, "bad.jsonl")),
-        Race("ml_exporter, labels in a separate log", "exporter", config(folder, "unlabelled.jsonl", labels=True)),
+        Race(
+            "ml_exporter, labels in a separate log",
+            "exporter",
+            config(folder, "unlabelled.jsonl", labels=True),
+        ),
         Race("ml_exporter, flat JSONL", "exporter", config(folder, "flat.jsonl")),
         Race("ml_exporter, CSV", "exporter", config(folder, "flat.csv", "csv")),
         Race("ml_exporter, Parquet", "exporter", config(folder, "flat.parquet", "parquet")),

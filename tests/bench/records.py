@@ -42,7 +42,7 @@ def write(folder: Path, rows: int) -> None:
         "profile.jsonl": f"({nested} LIMIT 50000)" + " TO '{}' (FORMAT json)",
     }
     for name, copy in copies.items():
-        connection.execute("COPY " + copy.replace('{}', str(folder / name)))
+        connection.execute("COPY " + copy.replace("{}", str(folder / name)))
     _write_bad(folder)
     made.touch()
 
@@ -62,7 +62,11 @@ def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False, ba
         "latency": {"limit": 0.25},
     }
     if labels:
-        model["labels"] = {"path": "labels.jsonl", "fields": {"id": "id", "timestamp": "ts", "label": "label"}, "maturity": "1h"}
+        model["labels"] = {
+            "path": "labels.jsonl",
+            "fields": {"id": "id", "timestamp": "ts", "label": "label"},
+            "maturity": "1h",
+        }
     else:
         fields["label"] = "label"
     path = folder / f"{log.replace('.', '-')}{'-labels' if labels else ''}.yml"

@@ -33,6 +33,15 @@ def insert_pending(store: Store, n: int, model: int = 0) -> None:
     store.insert("pending", columns)
 
 
+def fail_in_transaction(store: Store) -> None:
+    with store.transaction():
+        store.model_code("a")
+        store.save_documents(0, {"state": 1})
+        store.save_panes(0, [(("1", "inputs", "1h", 5), b"new"), (("1", "inputs", "1h", 6), b"more")])
+        insert_pending(store, 10)
+        raise KeyError
+
+
 def test_a_transaction_keeps_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     store = Store(path)
@@ -56,12 +65,8 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "state.duckdb")
     with store.transaction():
         store.save_panes(0, [(("1", "inputs", "1h", 5), b"old")])
-    with pytest.raises(KeyError), store.transaction():
-        store.model_code("a")
-        store.save_documents(0, {"state": 1})
-        store.save_panes(0, [(("1", "inputs", "1h", 5), b"new"), (("1", "inputs", "1h", 6), b"more")])
-        insert_pending(store, 10)
-        raise KeyError
+    with pytest.raises(KeyError):
+        fail_in_transaction(store)
     assert store.documents(0) == {}
     assert store.panes(0) == [(("1", "inputs", "1h", 5), b"old")]
     assert count(store, "pending") == count(store, "models") == 0
@@ -94,9 +99,13 @@ def test_rows_of_models_that_are_configured_no_more_go() -> None:
     for code, name in enumerate(("kept", "gone")):
         assert store.model_code(name) == code
         insert_pending(store, 5, model=code)
-    store.forget_rows(["kept"])
-    rows = store.connection.execute("SELECT DISTINCT model FROM pending").fetchall()
-    assert rows == [(0,)]
+        for table in ("labels", "matured"):
+            columns = {"model": np.full(3, code, np.uint16), "id": np.zeros(3, np.uint64)}
+            store.insert(table, columns)
+    store.forget_rows(name for name in ("kept",))
+    for table, rows in (("pending", 5), ("labels", 3), ("matured", 3)):
+        found = store.connection.execute(f"SELECT model, count(*) FROM {table} GROUP BY model").fetchall()
+        assert found == [(0, rows)]
     assert count(store, "models") == 2
 
 
@@ -143,7 +152,9 @@ def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     with duckdb.connect(str(path)) as other:
         other.execute("CREATE TABLE customers (id INTEGER)")
-    with pytest.raises(StateError, match="is somebody else's database; name another file in exporter.state"):
+    with pytest.raises(
+        StateError, match=r"is somebody else's database; name another file in exporter\.state"
+    ):
         Store(path)
     with duckdb.connect(str(path)) as other:
         assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("customers",)]

@@ -97,8 +97,8 @@ class Waiting:
         `horizon` is how far both logs were read when predictions were last judged. The first label
         of an id counts; whatever comes later is a duplicate.
         """
-        duplicate, late = self._fates(labels)
-        expired = ~duplicate & ~late & (labels.times < horizon - self._rules.memory)
+        expired = labels.times < horizon - self._rules.memory
+        duplicate, late = (fate & ~expired for fate in self._fates(labels))
         rest = np.flatnonzero(~(duplicate | late | expired))
         _, first = np.unique(labels.ids[rest], return_index=True)
         keep = np.zeros(labels.ids.size, np.bool_)

@@ -148,10 +148,11 @@ class Store:
 
     def forget_rows(self, models: Iterable[str]) -> None:
         """Drop the waiting rows of every model that is not among `models`; its counters stay."""
+        names = list(models)
         for table in ("pending", "labels", "matured"):
             self.query(
                 f"DELETE FROM {table} WHERE model NOT IN (SELECT code FROM models WHERE list_contains($names, name))",
-                {"names": list(models)},
+                {"names": names},
             )
 
     def insert(self, table: str, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:

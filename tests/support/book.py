@@ -76,13 +76,13 @@ class Book:
         self._drop(label_horizon)
 
     def _fate(self, truth: Truth, horizon: int) -> str | None:
+        if truth.time < horizon - self.rules.memory:
+            return "expired"
         same = [(row, label) for row, label in self.judged if row.id == truth.id]
         if truth.id in self.labels or any(label is not None for _, label in same):
             return "duplicate"
         twin = self.rules.paired and any(row.id == truth.id for row in self.pending)
-        if not twin and any(self._is_late(row, truth) for row, _ in same):
-            return "late"
-        return "expired" if truth.time < horizon - self.rules.memory else None
+        return "late" if not twin and any(self._is_late(row, truth) for row, _ in same) else None
 
     def _is_late(self, row: Served, truth: Truth) -> bool:
         return truth.time - self.rules.wait <= row.time <= truth.time + EARLY

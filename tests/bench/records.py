@@ -47,7 +47,7 @@ def write(folder: Path, rows: int) -> None:
     made.touch()
 
 
-def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False, bad: bool = False) -> Path:
+def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) -> Path:
     """Write a configuration of everything on for one of the files, and return its path."""
     flat = log.startswith("flat")
     fields = {"timestamp": "ts", "version": "version", "score": "score", "prediction": "prediction"}

@@ -40,8 +40,11 @@ def _in_order(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
 def grid_value(codes: NDArray[np.uint32]) -> NDArray[np.float64]:
     """The smallest scaled value with each code, the inverse of `grid_codes` on the grid."""
     codes = codes.astype(np.uint32)
-    bits = np.where(codes & _SIGN, codes & ~_SIGN, _CODES - 1 - codes).astype(np.uint32)
-    return (bits << np.uint32(16)).view(np.float32).astype(np.float64)
+    negative = codes < _SIGN
+    top = np.where(negative, _CODES - 1 - codes, codes - _SIGN).astype(np.uint32)
+    # Of the negative numbers with the same top bits, the smallest has all others set.
+    bits = top << np.uint32(16) | np.where(negative, np.uint32(_CODES - 1), np.uint32(0))
+    return bits.view(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)

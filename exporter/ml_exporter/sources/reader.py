@@ -44,6 +44,7 @@ class LineReader:
         self._file = os.memfd_create("ml_exporter")
         weakref.finalize(self, os.close, self._file)
         self._size = 0
+        self._plans: dict[str, str] = {}
         self._lenient = 0
 
     def load(self, data: bytes) -> None:
@@ -57,14 +58,13 @@ class LineReader:
 
     def columns(self, select: Mapping[str, str]) -> tuple[Columns, bool]:
         """Return what expressions give on the block, and whether all of its lines were sound."""
-        expressions = _aliased(select)
         if not self._lenient:
             try:
-                return self._query(expressions, self._columns, lenient=False), True
+                return self._prepared(select, lenient=False), True
             except duckdb.Error:
                 self._lenient = _LENIENT_BLOCKS
         self._lenient -= 1
-        return self._query(expressions, self._columns, lenient=True), False
+        return self._prepared(select, lenient=True), False
 
     def distinct(self, expression: str) -> list[str]:
         """Return the distinct texts of an expression, in order."""
@@ -91,13 +91,25 @@ class LineReader:
     def _read_as(self, kind: str, paths: Iterable[str], select: Mapping[str, str]) -> Columns:
         return self._query(_aliased(select), sql.columns(dict.fromkeys(paths, kind)), lenient=True)
 
+    def _prepared(self, select: Mapping[str, str], lenient: bool) -> Columns:
+        statement = self._statement(_aliased(select), self._columns, lenient)
+        if statement not in self._plans:
+            name = f"plan_{len(self._plans)}"
+            self._db.execute(f"PREPARE {name} AS {statement}")
+            self._plans[statement] = name
+        return dict(self._db.execute(f"EXECUTE {self._plans[statement]}").fetchnumpy())
+
     def _query(self, select: str, columns: str, lenient: bool) -> Columns:
-        size = max(_OBJECT_SIZE, self._size)
-        # The path is ours and the rest is quoted by `sql`, so nothing from a log enters the statement.
+        return dict(self._db.execute(self._statement(select, columns, lenient)).fetchnumpy())
+
+    def _statement(self, select: str, columns: str, lenient: bool) -> str:
+        # Longer lines come only where the configuration allows them, and then one by one.
+        size = max(_OBJECT_SIZE, 1 << self._size.bit_length())
         # Unless it is told that lines are records, DuckDB samples them, and fails on deep nesting.
         options = f"format='newline_delimited', records=true, columns={columns}, maximum_object_size={size}"
+        # The path is ours, and all names and values are quoted by `sql`.
         source = f"read_json('/proc/self/fd/{self._file}', {options}, ignore_errors={str(lenient).lower()})"
-        return dict(self._db.execute(f"SELECT {select} FROM {source}").fetchnumpy())
+        return f"SELECT {select} FROM {source}"
 
 
 def _aliased(select: Mapping[str, str]) -> str:

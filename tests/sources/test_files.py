@@ -1,0 +1,230 @@
+"""Blocks of complete lines: offsets, partial lines, lines that are too long."""
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_exporter.sources.files import Block, Position, list_files, matches, read_blocks
+
+LIMIT = 1 << 20
+
+
+def start(path: Path) -> Position:
+    return list_files(str(path), {}).positions[0]
+
+
+def read(path: Path, limit: int = LIMIT, complete: bool = False, block: int = 1 << 20) -> list[Block]:
+    return list(read_blocks(start(path), limit, complete, block))
+
+
+def test_complete_lines_come_in_blocks_that_follow_each_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lines = [b"%d %s\n" % (number, b"x" * (number % 90)) for number in range(1000)]
+    log.write_bytes(b"".join(lines))
+    blocks = read(log, limit=200, block=1000)
+    assert b"".join(block.data for block in blocks) == log.read_bytes()
+    assert all(block.data.endswith(b"\n") and len(block.data) <= 1000 for block in blocks)
+    assert blocks[0].start.offset == 0
+    assert [block.end for block in blocks[:-1]] == [block.start for block in blocks[1:]]
+    assert blocks[-1].end.offset == log.stat().st_size
+
+
+def test_the_last_line_waits_for_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntw")
+    first = read(log)
+    assert [block.data for block in first] == [b"one\n"]
+    assert list(read_blocks(first[0].end, LIMIT)) == []
+    with log.open("ab") as file:
+        file.write(b"o\nthree")
+    assert [block.data for block in read_blocks(first[0].end, LIMIT)] == [b"two\n"]
+
+
+def test_a_file_that_is_complete_is_read_to_its_last_byte(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo")
+    blocks = read(log, complete=True)
+    assert [block.data for block in blocks] == [b"one\n", b"two"]
+    assert blocks[-1].end.offset == 7
+
+
+@pytest.mark.parametrize("block", [8, 100, 1000])
+@pytest.mark.parametrize("complete", [False, True])
+def test_lines_that_are_too_long_are_counted_once_and_left_out(
+    tmp_path: Path, block: int, complete: bool
+) -> None:
+    log = tmp_path / "log"
+    lines = [b"a" * 10, b"b" * 11, b"c", b"", b"d" * 500, b"e" * 30 + b"\r", b"f" * 9 + b"\r", b"g" * 700]
+    log.write_bytes(b"\n".join(lines) + b"\n")
+    blocks = read(log, limit=10, complete=complete, block=block)
+    assert b"".join(item.data for item in blocks) == b"a" * 10 + b"\nc\n\n" + b"f" * 9 + b"\r\n"
+    assert sum(item.too_long for item in blocks) == 4
+    assert blocks[-1].end.offset == log.stat().st_size
+    assert not blocks[-1].end.skipping
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), max_size=30),
+    limit=st.integers(1, 30),
+    block=st.integers(1, 60),
+    ended=st.booleans(),
+)
+@settings(max_examples=150)
+def test_no_line_is_lost_whatever_the_blocks(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], limit: int, block: int, ended: bool
+) -> None:
+    log = tmp_path_factory.getbasetemp() / "lengths"
+    lines = [bytes([ord("a") + index % 26]) * length for index, length in enumerate(lengths)]
+    data = b"\n".join(lines) + (b"\n" if lines and ended else b"")
+    log.write_bytes(b"#\n" + data)
+    lines = [b"#", *lines[: None if ended or (lines and lines[-1]) else -1]]
+    blocks = read(log, limit, complete=True, block=block)
+    assert b"".join(item.data for item in blocks).split(b"\n") == [
+        *(text for text in lines if len(text) <= limit),
+        *([b""] if ended or len(lines[-1]) > limit or not data else []),
+    ]
+    assert sum(item.too_long for item in blocks) == sum(len(text) > limit for text in lines)
+
+
+def test_a_line_that_is_too_long_may_grow_over_many_readings(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\n")
+    position, too_long, data = start(log), 0, b""
+    for piece in (b"x" * 8, b"x" * 8, b"x" * 3, b"x" * 90, b"\ntwo\n", b"three\n"):
+        with log.open("ab") as file:
+            file.write(piece)
+        for block in read_blocks(position, 10, block=16):
+            position, too_long, data = block.end, too_long + block.too_long, data + block.data
+    assert data == b"one\ntwo\nthree\n"
+    assert too_long == 1
+
+
+def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.write(b"one\n")
+        file.truncate(200 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\ntwo\n")
+    position = start(log)
+    tracemalloc.start()
+    blocks = list(read_blocks(position, LIMIT, block=4 << 20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert b"".join(block.data for block in blocks) == b"one\ntwo\n"
+    assert sum(block.too_long for block in blocks) == 1
+    assert peak < 20 << 20
+
+
+def test_a_line_longer_than_a_block_is_read_where_the_limit_allows_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"a\n" + b"b" * 5000 + b"\nc\n")
+    blocks = read(log, limit=6000, block=100)
+    assert b"".join(block.data for block in blocks) == log.read_bytes()
+    assert sum(block.too_long for block in blocks) == 0
+
+
+def test_the_file_that_took_the_name_meanwhile_is_not_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"old old old\n")
+    position = start(log)
+    log.rename(tmp_path / "log.1")
+    assert list(read_blocks(position, LIMIT)) == []
+    log.write_bytes(b"new new new new\n")
+    assert list(read_blocks(position, LIMIT)) == []
+
+
+def test_rotated_names_are_found_oldest_first(tmp_path: Path) -> None:
+    names = ["log.10", "log.2", "log-20260131", "log.2026-01-31", "log-2026-01-31T1200", "log.1", "log"]
+    for age, name in enumerate(names):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (age, age))
+    for other in ("log.txt", "log.1.txt", "log.old", "logs", "log.lock"):
+        (tmp_path / other).write_text(other)
+    (tmp_path / "log.3").mkdir()
+    assert [Path(path).name for path in matches(str(tmp_path / "log"))] == names
+    assert [Path(path).name for path in matches(str(tmp_path / "l?g"))] == names
+
+
+def test_reading_begins_at_the_end_where_that_is_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo\nthr")
+    listing = list_files(str(log), {}, from_end=True)
+    assert [position.offset for position in listing.positions] == [8]
+    assert listing.lag == 3
+    with log.open("ab") as file:
+        file.write(b"ee\nfour\n")
+    blocks = list(read_blocks(listing.positions[0], LIMIT))
+    assert [block.data for block in blocks] == [b"three\nfour\n"]
+
+
+def test_the_end_of_a_file_whose_last_line_is_longer_than_a_look(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\n" + b"x" * 300_000)
+    assert list_files(str(log), {}, from_end=True).positions[0].offset == 4
+    log.write_bytes(b"x" * 300_000)
+    assert list_files(str(log), {}, from_end=True).positions[0].offset == 0
+
+
+def test_a_folder_that_is_not_there_is_a_problem_until_it_is(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "logs" / "*.jsonl")
+    (problem,) = list_files(pattern, {}).problems
+    assert problem == f"{pattern}: no file, and no folder {tmp_path / 'logs'}"
+    (tmp_path / "logs").mkdir()
+    assert list_files(pattern, {}).problems == (f"{pattern}: no file",)
+    (tmp_path / "logs" / "a.jsonl").write_bytes(b"one\n")
+    listing = list_files(pattern, {})
+    assert listing.problems == ()
+    assert listing.lag == 4
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_and_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"{name}\n")
+    real = open
+
+    def refuse(path: str, *rest: str) -> object:
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    listing = list_files(str(tmp_path / "*"), {})
+    assert [Path(position.path).name for position in listing.positions] == ["b"]
+    assert listing.problems == (f"{tmp_path / 'a'}: Permission denied",)
+
+
+def test_a_file_that_goes_while_it_is_looked_for_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"{name}\n")
+    real = os.stat
+
+    def vanish(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == str(tmp_path / "a"):
+            raise FileNotFoundError(2, "No such file or directory")
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "stat", vanish)
+    assert matches(str(tmp_path / "*")) == [str(tmp_path / "b")]
+
+
+def test_an_ordinary_block_is_not_cut_into_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    random = np.random.default_rng(3)
+    log.write_bytes(b"".join(b"x" * int(size) + b"\n" for size in random.integers(400, 800, 5000)))
+    position = start(log)
+    tracemalloc.start()
+    (block,) = read_blocks(position, LIMIT, block=16 << 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(block.data) == log.stat().st_size
+    assert peak < 1.2 * len(block.data)

@@ -42,13 +42,13 @@ Json = dict[str, Any]
 class Pace:
     """How fast things go: days `faster` times as in the demo, times of rules divided by `factor`.
 
-    `interval` is that of scrapes and evaluations, `patience` the seconds to wait for anything,
-    `labels_stop_ahead` how many seconds before the start labels stop where that is the fault.
+    `interval` is that of scrapes and evaluations, `patience` how long to wait for anything, and
+    `labels_stop_ahead` how long before the start labels stop where that is the fault, all in seconds.
     """
 
     faster: int
     factor: int
-    interval: str
+    interval: int
     patience: float
     labels_stop_ahead: float
 
@@ -61,6 +61,12 @@ class Pace:
     def alert_window(self) -> str:
         """The window that alerts judge."""
         return self.time("15m")
+
+    @property
+    def longest_wait(self) -> float:
+        """After how many seconds any alert has come: half an hour, as shipped, and the way to the pager."""
+        evaluated_scraped_and_judged = 3 * self.interval
+        return 1800 / self.factor + evaluated_scraped_and_judged + 1
 
     @property
     def day_seconds(self) -> float:
@@ -156,7 +162,14 @@ def free_ports(number: int) -> list[int]:
 def write_configuration(pace: Pace, folder: Path, ports: list[int], receiver: int) -> None:
     """Write what the programs read: the shipped files with other paths, addresses and times."""
     script = REPOSITORY / "prometheus" / "scale_rules.py"
-    scale = [sys.executable, str(script), "--factor", str(pace.factor), "--minimum-interval", pace.interval]
+    scale = [
+        sys.executable,
+        str(script),
+        "--factor",
+        str(pace.factor),
+        "--minimum-interval",
+        f"{pace.interval}s",
+    ]
     subprocess.run([*scale, "--out", str(folder)], check=True)
     jobs = zip(("ml_exporter", "prometheus", "alertmanager"), ports, strict=True)
     targets = [{"targets": [f"{HOST}:{port}"], "labels": {"__service": job}} for job, port in jobs]
@@ -174,7 +187,7 @@ def exporter_config(pace: Pace, folder: Path) -> Json:
     config: Json = yaml.safe_load(shipped)
     config["exporter"] |= {
         "state": str(folder / "state.duckdb"),
-        "evaluation_interval": pace.interval,
+        "evaluation_interval": f"{pace.interval}s",
         # Prometheus takes five seconds to find its targets, and is to see new counters at 0.
         "birth_hold": pace.time(config["exporter"]["birth_hold"], 10),
     }

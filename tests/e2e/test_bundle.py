@@ -6,6 +6,7 @@ All tests share one run, and come in its order: calm, broken, exporter killed.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,16 +19,16 @@ from tests.grafana.queries import EMPTY_ON_A_CALM_DEMO, run_queries
 pytestmark = pytest.mark.timeout(1800)
 
 # 30 days pass in a minute, which is the shortest window there is.
-QUICK = Pace(faster=15, factor=300, interval="1s", patience=60, labels_stop_ahead=40)
-AS_THE_DEMO = Pace(faster=1, factor=60, interval="5s", patience=600, labels_stop_ahead=0)
+QUICK = Pace(faster=15, factor=300, interval=1, patience=60, labels_stop_ahead=40)
+AS_THE_DEMO = Pace(faster=1, factor=60, interval=5, patience=600, labels_stop_ahead=0)
 
 WATCHDOG, DOWN = "MLWatchdog", "MLExporterDown"
-# Each target of these models is judged, and counters no longer show the 0 that they are born with.
+# So many targets are judged.
 JUDGED = """
-count(ml_quality_upper{version="1"}
-      and on (job, instance, model, metric, window) ml_quality_target) >= %d
-  and on () min(ml_predictions_total{version="1"}) > 0
+count(ml_quality_upper{version="1"} and on (job, instance, model, metric, window) ml_quality_target) >= %d
 """
+# Counters no longer show the 0 that they are born with.
+COUNTED = 'min(ml_predictions_total{version="1"}) > 0'
 FIRED = 'group by (model, alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
 
 
@@ -52,11 +53,13 @@ class Killed:
     ],
 )
 def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Yield the bundle as soon as everything is judged."""
+    """Yield the bundle when everything has been judged for so long that any alert would have come."""
     with running(request.param, tmp_path_factory.mktemp("bundle")) as stack:
         unlabelled = 1 if stack.pace.labels_stop_ahead else 0
         judged = JUDGED % (2 * (len(MODELS) - unlabelled))
         assert stack.wait(lambda: stack.query(judged)), stack.query("ml_unavailable")
+        time.sleep(stack.pace.longest_wait)
+        assert stack.wait(lambda: stack.query(COUNTED)), "the counters stand still"
         assert stack.wait(lambda: heard(stack, WATCHDOG)), "not even the Watchdog is heard"
         yield stack
 
@@ -156,12 +159,11 @@ def test_a_fault_sets_off_nothing_but_its_own_alerts(broken: Stack) -> None:
 
 
 def test_every_query_of_every_dashboard_finds_data(broken: Stack) -> None:
-    interval = 4 * int(broken.pace.interval.removesuffix("s"))
     counts = run_queries(
         broken.prometheus,
         EMPTY_ON_A_CALM_DEMO,
         shown_seconds=float(broken.pace.alert_window.removesuffix("s")),
-        rate_interval=f"{interval}s",
+        rate_interval=f"{4 * broken.pace.interval}s",
     )
     firing = [name for name in counts if re.search(r"fleet: (Which alerts fire|annotation Firing)", name)]
     assert len(firing) == 2

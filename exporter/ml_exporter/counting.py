@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,14 @@ class Groups:
         return np.flatnonzero((self.keys == _OUT).all(axis=1))
 
     def windows(self) -> Iterator[tuple[int, IntArray, IntArray]]:
-        """Give each window (its index), its panes, and the group that each of them starts with.
+        """Give each window (its index) that has panes, these, and where their groups begin and end.
 
-        A pane's groups stand together, and end where the next pane's begin.
+        A pane's groups stand together: those of pane i are from bound i to bound i + 1.
         """
         for window, panes in enumerate(self.keys.T):
             starts = np.flatnonzero(np.diff(panes, prepend=_OUT))
-            yield window, panes[starts], starts
+            if starts.size:
+                yield window, panes[starts], np.append(starts, len(self))
 
 
 def _panes(panes: IntArray, step: int, clock: int) -> IntArray:
@@ -133,12 +135,11 @@ def _merged(
         return Tally(shaped, None if histograms is None else ScoreHistogram.merge(histograms[members]))
 
     panes: dict[Where, Tally] = {}
-    for window, numbers, starts in groups.windows():
-        sums = {name: np.add.reduceat(table, starts, axis=0) for name, table in tables.items() if starts.size}
-        ends = np.append(starts[1:], len(groups))
-        for index, (number, low, high) in enumerate(zip(numbers, starts, ends, strict=True)):
+    for window, numbers, bounds in groups.windows():
+        sums = {name: np.add.reduceat(table, bounds[:-1], axis=0) for name, table in tables.items()}
+        for index, (number, ends) in enumerate(zip(numbers, pairwise(bounds), strict=True)):
             row = {name: table[index] for name, table in sums.items()}
-            panes[window, int(number)] = tally(row, slice(low, high))
+            panes[window, int(number)] = tally(row, slice(*ends))
     return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}, slice(None)), panes)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from prometheus_client.core import Metric
 
+from ml_exporter.delta import OWN_COLUMNS
+
 Column = tuple[str, str]
 """Model and column."""
 
@@ -14,8 +16,9 @@ Column = tuple[str, str]
 def limited(families: Sequence[Metric], limit: int) -> int:
     """Take columns out of families until at most `limit` series are left; return how many were taken.
 
-    All families of a column go together, the last columns of a profile first, so that the choice
-    does not change from page to page. What has no column always stays.
+    All families of a column go together, the last features of a profile first and the model's own
+    columns after them, so that the choice does not change from page to page. What has no column
+    always stays.
     """
     excess = sum(len(family.samples) for family in families) - limit
     if excess <= 0:
@@ -24,7 +27,7 @@ def limited(families: Sequence[Metric], limit: int) -> int:
         column for family in families for sample in family.samples if (column := _column(sample.labels))
     )
     dropped: set[Column] = set()
-    for column in reversed(sizes):
+    for column in sorted(reversed(sizes), key=lambda item: item[1] in OWN_COLUMNS):
         if sum(sizes[item] for item in dropped) >= excess:
             break
         dropped.add(column)

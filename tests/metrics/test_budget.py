@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from ml_exporter.metrics.budget import limited
+from ml_exporter.metrics.catalogue import Families
+
+
+def page(columns: int = 10) -> Families:
+    """Three series of each column of two models, and four that have no column."""
+    families = Families()
+    for model in ("a", "b"):
+        families.add("ml_model_info", (model, "binary", "team"), 1)
+        families.add("ml_predictions_total", (model, "1"), 5)
+        for number in range(columns):
+            where = (f"c{number}", "psi", "1d", "training")
+            families.add("ml_drift", (model, "1", *where), 0.1)
+            families.add("ml_drift_noise", (model, "1", *where), 0.1)
+            families.add("ml_input_violations_total", (model, "1", f"c{number}", "missing"), 0)
+    return families
+
+
+def left(families: Families) -> dict[str, int]:
+    return {family.name: len(family.samples) for family in families.collect()}
+
+
+def columns_left(families: Families) -> list[tuple[str, str]]:
+    drift = next(family for family in families.collect() if family.name == "ml_drift")
+    return [(sample.labels["model"], sample.labels["column"]) for sample in drift.samples]
+
+
+@pytest.mark.parametrize("limit", [64, 65, 1_000])
+def test_within_the_limit_nothing_goes(limit: int) -> None:
+    families = page()
+    assert limited(families.collect(), limit) == 0
+    assert sum(left(families).values()) == 64
+
+
+@pytest.mark.parametrize(("limit", "dropped"), [(63, 3), (61, 3), (60, 6), (34, 30), (33, 33)])
+def test_over_it_whole_columns_go_in_all_their_families(limit: int, dropped: int) -> None:
+    families = page()
+    assert limited(families.collect(), limit) == dropped
+    counts = left(families)
+    assert sum(counts.values()) == 64 - dropped <= limit
+    assert (
+        counts["ml_drift"] == counts["ml_drift_noise"] == counts["ml_input_violations"] == (60 - dropped) / 3
+    )
+
+
+def test_the_last_columns_go_first_and_always_the_same() -> None:
+    first, second = page(), page()
+    limited(first.collect(), 58)
+    limited(second.collect(), 58)
+    assert columns_left(first) == columns_left(second)
+    assert columns_left(first) == columns_left(page())[:-2]
+
+
+def test_features_go_before_the_models_own_columns() -> None:
+    families = Families()
+    for column in ("amount", "score", "country", "prediction"):
+        families.add("ml_drift", ("a", "1", column, "psi", "1d", "training"), 0.1)
+    assert limited(families.collect(), 2) == 2
+    assert columns_left(families) == [("a", "score"), ("a", "prediction")]
+
+
+def test_what_has_no_column_stays_whatever_the_limit() -> None:
+    families = page()
+    assert limited(families.collect(), 1) == 60
+    assert {name: count for name, count in left(families).items() if count} == {
+        "ml_model_info": 2,
+        "ml_predictions": 2,
+    }

@@ -26,8 +26,10 @@ def limited(families: Sequence[Metric], limit: int) -> int:
     sizes = Counter(
         column for family in families for sample in family.samples if (column := _column(sample.labels))
     )
+    own = [column for column in sizes if column[1] in OWN_COLUMNS]
+    features = [column for column in sizes if column[1] not in OWN_COLUMNS]
     dropped: set[Column] = set()
-    for column in sorted(reversed(sizes), key=lambda item: item[1] in OWN_COLUMNS):
+    for column in (*reversed(features), *reversed(own)):
         if sum(sizes[item] for item in dropped) >= excess:
             break
         dropped.add(column)

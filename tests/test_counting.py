@@ -52,7 +52,7 @@ def bins_of(rows: Predictions, found: Layout, row: int) -> Counter[tuple[str, in
         assert isinstance(column, NumericColumn)
         state = states[name] or ("" if math.isfinite(value) else "invalid")
         code = {"missing": column.size, "invalid": column.size + 1}.get(state)
-        below = sum(edge <= np.float32(value) for edge in column.edges)
+        below = sum(edge <= float(np.float32(value)) for edge in column.edges)
         cells[name, below if code is None else code] += 1
     known = int(rows.categories["c"][row])
     text = (*VALUES, "unseen", "missing")[known]
@@ -165,7 +165,8 @@ def test_judged_rows_are_counted_as_plain_python_counts_them(seed: int) -> None:
 
 
 def added(parts: Sequence[Counts], zeros: Tally) -> tuple[Tally, dict[tuple[int, int], Tally]]:
-    total, panes = zeros, {}
+    total = zeros
+    panes: dict[tuple[int, int], Tally] = {}
     for part in parts:
         total = total + part.total
         for where, tally in part.panes.items():

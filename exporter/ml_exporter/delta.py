@@ -50,7 +50,7 @@ class PredictionReader:
         self._latency_limit = model.latency.limit if model.latency else None
         numbers, categories, values = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
-            _fields(model), model.positive, numbers, categories, values, _known_versions(model)
+            _fields(model), model.positive, numbers, categories, values, _known_versions(model, layouts)
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -130,9 +130,9 @@ def feature_path(model: Model, name: str) -> str:
     return next((path for path in features if sql.parts(path)[-1] == name), sql.escaped(name))
 
 
-def _known_versions(model: Model) -> list[str]:
+def _known_versions(model: Model, layouts: Iterable[str]) -> list[str]:
     """Versions that keep their name however many others the log has."""
-    named = (model.champion, *model.shadow, *model.profile)
+    named = (model.champion, *model.shadow, *layouts)
     return list(dict.fromkeys(name for name in named if name and name != "default"))
 
 

@@ -3,6 +3,7 @@
 import os
 import tracemalloc
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 import pytest
@@ -190,10 +191,10 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_others_are_read(
         (tmp_path / name).write_text(f"{name}\n")
     real = open
 
-    def refuse(path: str, *rest: str) -> object:
+    def refuse(path: str, mode: Literal["rb"]) -> BinaryIO:
         if Path(path).name == "a":
             raise PermissionError(13, "Permission denied")
-        return real(path, *rest)
+        return real(path, mode)
 
     monkeypatch.setattr("builtins.open", refuse)
     listing = list_files(str(tmp_path / "*"), {})

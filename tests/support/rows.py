@@ -41,7 +41,7 @@ def layout(limits: dict[str, tuple[float | None, float | None]] | None = None) -
     classes = CategoricalColumn(
         kind="categorical", categories=("0", "1"), rare=(), counts=(5, 3, 0, 0), missing=0
     )
-    columns = {
+    columns: dict[str, NumericColumn | CategoricalColumn] = {
         "x": numeric([-1.0, 0.0, 0.5, 2.0]),
         "c": category,
         "score": numeric([0.25, 0.5, 0.75]),

@@ -44,7 +44,7 @@ class Position:
     @property
     def key(self) -> str:
         """What tells this file from others."""
-        return f"{self.length}:{self.head}"
+        return _key(self.length, self.head)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,6 @@ class _File:
     head: bytes
     size: int
     inode: int
-
-    def starts_like(self, position: Position) -> bool:
-        return len(self.head) >= position.length and _hash(self.head[: position.length]) == position.head
 
     def at(self, offset: int, skipping: bool = False) -> Position:
         return Position(self.path, _hash(self.head), len(self.head), offset, skipping, self.inode)
@@ -131,17 +128,19 @@ def read_blocks(
     with suppress(FileNotFoundError), open(position.path, "rb") as file:
         if _hash(file.read(position.length)) != position.head:
             return
-        while part := _next_block(file, position, line_limit, complete, max(block, line_limit + 1)):
+        while part := _next_block(file, position, line_limit, complete, block):
             yield part
             position = part.end
 
 
 def _next_block(file: BinaryIO, position: Position, limit: int, complete: bool, block: int) -> Block | None:
-    start = position.offset
-    stop = min(os.fstat(file.fileno()).st_size, start + block)
-    end = _line_end(file, start, stop)
-    if end > start:
-        return _without_long_lines(_read(file, start, end), position, limit)
+    start, size = position.offset, os.fstat(file.fileno()).st_size
+    # A line may be longer than a block.
+    for length in (block,) if block > limit else (block, limit + 1):
+        stop = min(size, start + length)
+        end = _line_end(file, start, stop)
+        if end > start:
+            return _without_long_lines(_read(file, start, end), position, limit)
     if stop - start > limit or (position.skipping and stop > start):
         # The line goes on, but it is known already that nobody wants it.
         after = replace(position, offset=stop, skipping=True)
@@ -224,9 +223,15 @@ def _distinct(files: Iterable[_File]) -> list[_File]:
 
 def _claims(files: list[_File], known: Mapping[str, Position]) -> dict[str, Position]:
     """Return the known position of each file (by path) that has one; the longest fingerprints choose first."""
+    lengths = {position.length for position in known.values()}
+    by_key: dict[str, list[_File]] = {}
+    for file in files:
+        for length in lengths:
+            if length <= len(file.head):
+                by_key.setdefault(_key(length, _hash(file.head[:length])), []).append(file)
     claims: dict[str, Position] = {}
-    for position in sorted(known.values(), key=lambda position: -position.length):
-        fitting = [file for file in files if file.path not in claims and file.starts_like(position)]
+    for key, position in sorted(known.items(), key=lambda item: -item[1].length):
+        fitting = [file for file in by_key.get(key, ()) if file.path not in claims]
         if fitting:
             claims[max(fitting, key=lambda file: _likeness(file, position)).path] = position
     return claims
@@ -261,6 +266,10 @@ def _last_line_end(file: _File) -> int:
             return _line_end(opened, 0, file.size)
     except OSError:
         return 0
+
+
+def _key(length: int, head: str) -> str:
+    return f"{length}:{head}"
 
 
 def _hash(data: bytes) -> str:

@@ -87,7 +87,7 @@ WITHOUT_EFFECT = (
     "models[].slo.tolerance",
     "models[].slo.page",
 )
-_COLUMN_KEYSWITHOUT_EFFECT = ("kind", "allowed", "regex", "not_null", "importance")
+_COLUMN_KEYS_WITHOUT_EFFECT = ("allowed", "regex", "not_null", "importance")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.site import Site, label, model, prediction
+
+from ml_exporter.cli import main
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site with a profile."""
+    found = Site(tmp_path)
+    profile = json.loads((GOLDEN / "profile.json").read_text(encoding="utf-8"))
+    profile["model"] = "flight-delay"
+    (tmp_path / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
+    found.models = [model(profile="profile.json")]
+    found.predict(prediction(1, 0))
+    found.label(label(1, 0))
+    return found
+
+
+def checked(site: Site, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], list[str]]:
+    """Return the exit code, and the lines on stdout and stderr."""
+    site.config_path.write_text(
+        json.dumps({"exporter": site.exporter, "models": site.models}), encoding="utf-8"
+    )
+    code = main(["check", "--config.file", str(site.config_path)])
+    said = capsys.readouterr()
+    return code, said.out.splitlines(), said.err.splitlines()
+
+
+def test_a_good_configuration_is_fine_and_counted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = checked(site, capsys)
+    assert (code, err) == (0, [])
+    rows = {
+        cells[2]: int(cells[3])
+        for line in out
+        if len(cells := [cell.strip() for cell in line.split("│")]) == 5
+    }
+    assert rows["ml_quality (and bounds)"] == 3 * 11 * 3
+    # Two methods for each of the profile's six columns.
+    assert rows["ml_drift"] == 12
+    assert "ml_drift_noise" not in rows
+    assert out[-1] == f"{site.config_path}: fine; {sum(rows.values())} of 20000 series"
+
+
+def test_limits_and_exported_bins_make_series(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = checked(site, capsys)[1][-1]
+    site.models[0] |= {"drift": {"psi": {"max": 0.2}}, "export_bins": ["amount"]}
+    more = checked(site, capsys)[1]
+    assert any("ml_drift_noise" in line and " 6 " in line for line in more)
+    assert int(more[-1].split()[2]) > int(plain.split()[2]) + 6
+
+
+def test_more_series_than_allowed_are_noted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.exporter["series_limit"] = 50
+    code, out, _ = checked(site, capsys)
+    assert code == 0
+    assert any("are more than exporter.series_limit: whole columns will be left out" in line for line in out)
+
+
+def test_notes_say_what_is_missing_without_failing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.models.append(model("other", segments=["country"]))
+    code, out, err = checked(site, capsys)
+    notes = "\n".join(line for line in out if line.startswith("note: "))
+    assert (code, err) == (0, [])
+    assert "models.other.predictions.path: no file matches" in notes
+    assert "models.other.labels.path: no file matches" in notes
+    assert "models.other.profile: none, so there is no drift and no input health" in notes
+    assert "models[1].segments: accepted, without effect in this version" in notes
+    assert "flight-delay" not in notes
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"profile": "nowhere.json"}, "nowhere.json"),
+        ({"profile": {"2": "profile.json", "default": "nowhere.json"}}, "nowhere.json"),
+        (
+            {"name": "renamed"},
+            "models.renamed.profile.default: is the profile of flight-delay; "
+            "build one with `ml_exporter profile --model renamed`",
+        ),
+        (
+            {"export_bins": ["amout"]},
+            "models.flight-delay: column amout is not in the profile; correct its name, or build the profile again",
+        ),
+        (
+            {"drift": {"columns": {"amout": {"psi": {"max": 1}}}}},
+            "models.flight-delay: column amout is not in",
+        ),
+        (
+            {"health": {"columns": {"amout": {"missing": {"max": 1}}}}},
+            "models.flight-delay: column amout is not in",
+        ),
+        (
+            {"windows": ["7s"], "alert_window": "7s"},
+            "config.yml:1: models[0].windows[0]: 7s is not a whole number",
+        ),
+    ],
+)
+def test_problems_are_named_with_their_remedy(
+    site: Site, capsys: pytest.CaptureFixture[str], change: dict[str, Any], problem: str
+) -> None:
+    site.models[0] |= change
+    code, out, err = checked(site, capsys)
+    assert (code, out) == (1, [])
+    assert len(err) == 1
+    assert problem in err[0]
+
+
+def test_all_problems_are_named_at_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    (site.folder / "state").mkdir()
+    site.exporter["state"] = "state"
+    site.models[0]["export_bins"] = ["one", "two"]
+    site.models.append(model("other", profile="nowhere.json"))
+    code, _, err = checked(site, capsys)
+    assert code == 1
+    assert len(err) == 4
+    assert err[0].endswith("is a folder; name a file in it")
+
+
+def test_a_column_may_be_in_the_profile_of_one_version_only(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = json.loads((site.folder / "profile.json").read_text(encoding="utf-8"))
+    del profile["columns"]["amount"]
+    (site.folder / "old.json").write_text(json.dumps(profile), encoding="utf-8")
+    site.models[0] |= {"profile": {"default": "old.json", "2": "profile.json"}, "export_bins": ["amount"]}
+    assert checked(site, capsys)[0] == 0
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config.file", str(tmp_path / "none.yml")]) == 1
+    assert "cannot be read: No such file or directory" in capsys.readouterr().err

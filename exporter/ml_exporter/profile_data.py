@@ -201,7 +201,7 @@ class Rows:
         self._db.execute(
             f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS known_id, "
             f"first({sql.binary_class(sql.path(labels.fields.label), self._model.positive)}) AS known_label "
-            f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', columns={columns}, ignore_errors=true) "
+            f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', records=true, columns={columns}, ignore_errors=true) "
             "GROUP BY 1"
         )
         own = _as_text(self._model.predictions.fields.id)
@@ -240,7 +240,7 @@ def _relation(files: Sequence[Path]) -> str:
     options = ", union_by_name=true"
     if _READERS[suffix] == "read_json":
         options += (
-            ", format='newline_delimited', sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
+            ", format='newline_delimited', records=true, sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
         )
     if _READERS[suffix] == "read_csv":
         options += ", sample_size=-1"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,6 +21,7 @@ from ml_exporter.delta import Delta, LabelReader, PredictionReader
 from ml_exporter.evaluation import ModelReport, evaluate
 from ml_exporter.labels import Rules, Waiting
 from ml_exporter.layout import Layout
+from ml_exporter.parallel import Shared, in_order
 from ml_exporter.profile import Profile, load
 from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.files import Block, Listing, list_files, read_blocks
@@ -28,6 +30,8 @@ from ml_exporter.store import Store
 from ml_exporter.windows import MICROSECONDS, oldest_pane
 
 BLOCKS_A_CYCLE = 8
+WORKERS = 2
+"""Threads that decode blocks, in which Python's own lock is free most of the time."""
 _FORGOTTEN_FILES = 100
 
 
@@ -63,14 +67,17 @@ class Snapshot:
 class Pipeline:
     """One model's way from its logs to its counts."""
 
-    def __init__(self, model: Model, layouts: Mapping[str, Layout], store: Store, limits: Exporter) -> None:
+    def __init__(
+        self, model: Model, layouts: Mapping[str, Layout], store: Store, limits: Exporter, workers: Executor
+    ) -> None:
         self.model = model
         self.layouts = layouts
         self._store = store
         self._limits = limits
         self._code = store.model_code(model.name)
-        self._predictions = PredictionReader(model, layouts)
-        self._labels = LabelReader(model) if model.labels else None
+        self._workers = workers
+        self._predictions = Shared(PredictionReader(model, layouts) for _ in range(WORKERS))
+        self._labels = Shared(LabelReader(model) for _ in range(WORKERS)) if model.labels else None
         self.waiting = Waiting(store, self._code, rules(model))
         self.evicted = 0
         self.state = ModelState(model, layouts)
@@ -121,9 +128,12 @@ class Pipeline:
         live = limit is not None
         listing = self._list(source, log.path, live)
         blocks = self._blocks(listing, complete=not live)
+
+        def decode(block: Block) -> tuple[Block, Delta]:
+            return block, self._delta(source, block, now, until, live)
+
         read, last = 0, None
-        for block in islice(blocks, limit):
-            delta = self._delta(source, block, now, until, live)
+        for block, delta in in_order(self._workers, decode, islice(blocks, limit), WORKERS):
             self._merge(delta, now, now if live else until or delta.newest or now)
             read += block.end.offset - block.start.offset
             last = delta
@@ -159,9 +169,10 @@ class Pipeline:
     def _delta(self, source: str, block: Block, now: int, until: int | None, live: bool) -> Delta:
         if source == "labels":
             assert self._labels is not None
-            return self._labels.read(block, now, until)
+            return self._labels.use(lambda reader: reader.read(block, now, until))
         # Live windows end now; otherwise they end at the newest row, wherever that is.
-        return self._predictions.read(block, now, now if live else until, until)
+        clock = now if live else until
+        return self._predictions.use(lambda reader: reader.read(block, now, clock, until))
 
     def _merge(self, delta: Delta, now: int, clock: int) -> None:
         """Add what a block has brought; windows end at `clock`."""
@@ -197,10 +208,12 @@ class Engine:
         self.clock = clock
         self.store = store
         self._committed = True
+        workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
         with store.transaction():
             store.forget_rows(model.name for model in config.models)
             self.pipelines = [
-                Pipeline(model, profiles[model.name], store, config.exporter) for model in config.models
+                Pipeline(model, profiles[model.name], store, config.exporter, workers)
+                for model in config.models
             ]
 
     def cycle(self, limit: int = BLOCKS_A_CYCLE) -> Snapshot:

@@ -239,9 +239,7 @@ def _relation(files: Sequence[Path]) -> str:
     listed = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
     options = ", union_by_name=true"
     if _READERS[suffix] == "read_json":
-        options += (
-            ", format='newline_delimited', records=true, sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
-        )
+        options += ", format='newline_delimited', records=true, sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
     if _READERS[suffix] == "read_csv":
         options += ", sample_size=-1"
     return f"{_READERS[suffix]}({listed}{options})"

@@ -1,0 +1,47 @@
+"""Work on blocks by a few threads, with the results in the blocks' order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Tool = TypeVar("Tool")
+
+
+class Shared(Generic[Tool]):
+    """Tools that only one thread may use at a time; whoever needs one borrows it."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._free: SimpleQueue[Tool] = SimpleQueue()
+        for tool in tools:
+            self._free.put(tool)
+
+    def use(self, work: Callable[[Tool], Result]) -> Result:
+        """Borrow a tool for one piece of work."""
+        tool = self._free.get()
+        try:
+            return work(tool)
+        finally:
+            self._free.put(tool)
+
+
+def in_order(
+    executor: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Yield the result of each item, in order; at most `ahead` items are worked on beyond the one awaited."""
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(executor.submit(work, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

@@ -10,7 +10,7 @@ $(FAULTS): fault ; @:
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop fault test test-long bench lint tools venv clean distclean
+.PHONY: help run stop fault test test-long bench bench-peers lint tools venv clean distclean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,9 +36,13 @@ test-long: venv ## run the tests that take minutes
 	@.ci/fetch_tools.sh || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
 	$(PYTEST) -m long
 
-bench: venv ## measure reading and scraping against a yardstick in the same run
+bench: venv ## measure reading and scraping against a yardstick in the same run, and what memory depends on
 	$(PYTHON_VENV) -m tests.bench.ingest
 	$(PYTHON_VENV) -m tests.bench.steady
+	$(PYTHON_VENV) -m tests.bench.scale
+
+bench-peers: venv ## the same rows through Evidently, whylogs and NannyML, each in an environment of its own
+	$(PYTHON_VENV) -m tests.bench.peers
 
 lint: venv ## ruff and mypy
 	$(PYTHON_VENV) -m ruff check .

@@ -1,6 +1,7 @@
 """The programs that the benchmark times, each in a process of its own: `python -m tests.bench.contenders NAME FILE`.
 
-Prints seconds (imports left out) and the peak of resident memory as JSON.
+Prints seconds (imports left out) and the peak of resident memory as JSON. `cycle` times evaluations
+of a log that is already read.
 """
 
 from __future__ import annotations
@@ -8,17 +9,26 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import resource
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+from tests.bench.memory import peak_bytes
 from tests.bench.records import CATEGORIES, NUMBERS
 
 from ml_exporter import cli
+from ml_exporter.config import load
+from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.snapshot import log_page
 from ml_exporter.sources import sql
+from ml_exporter.store import Store
+
+CYCLES = 11
+"""Evaluations with nothing new to read, of which the median counts."""
 
 
 class _Devnull(io.TextIOWrapper):
@@ -69,7 +79,37 @@ def json_loads(log: Path) -> None:
             json.loads(line)
 
 
-CONTENDERS: dict[str, Callable[[Path], None]] = {
+def cycle(config: Path) -> dict[str, float]:
+    """One evaluation of `serve`: counts to numbers, the commit and, apart, writing the page."""
+    loaded = load(config)
+    with tempfile.TemporaryDirectory() as folder:
+        once = Engine(loaded, load_layouts(loaded), Store(None)).run_once(None)
+        now = max(state.newest or 0 for _, state in once.reports) / 1e6
+        # With a state, a live engine reads from the beginning; at the log's own time all windows are full.
+        engine = Engine(loaded, load_layouts(loaded), Store(Path(folder) / "state.duckdb"), lambda: now)
+        while (snapshot := engine.cycle()).behind:
+            pass
+        durations = [engine.cycle().duration for _ in range(CYCLES)]
+        started = time.perf_counter()
+        page = log_page(snapshot, 0.0, loaded.exporter.series_limit)
+        written = time.perf_counter() - started
+    rows = sum(
+        window.rows
+        for report, _ in snapshot.reports
+        for version in report.versions
+        for window in version.windows
+    )
+    return {
+        "evaluation_seconds": statistics.median(durations),
+        "page_seconds": written,
+        "series": page.exported,
+        "dropped": page.dropped,
+        "rows_in_windows": rows,
+    }
+
+
+CONTENDERS: dict[str, Callable[[Path], dict[str, float] | None]] = {
+    "cycle": cycle,
     "exporter": exporter,
     "yardstick": yardstick,
     "json_loads": json_loads,
@@ -79,11 +119,9 @@ CONTENDERS: dict[str, Callable[[Path], None]] = {
 def main() -> None:
     """Run one contender and print what it took."""
     started = time.perf_counter()
-    CONTENDERS[sys.argv[1]](Path(sys.argv[2]))
+    more = CONTENDERS[sys.argv[1]](Path(sys.argv[2])) or {}
     seconds = time.perf_counter() - started
-    # ru_maxrss is in KiB on Linux.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes(), **more}))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import records
+from tests.bench.harness import ROOT, machine, make_profile, print_results, run
 
-from ml_exporter import cli
-
-ROOT = Path(__file__).parents[2]
+COLUMNS = {
+    "name": "medians",
+    "seconds": "s",
+    "rows_per_second": "rows/s",
+    "of_yardstick": "of yardstick",
+    "peak_mb": "peak MB",
+}
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,13 @@ def races(folder: Path) -> list[Race]:
     ]
 
 
-def run(race: Race) -> dict[str, float]:
-    """Run one contender in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.contenders", race.contender, str(race.file)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def measure(folder: Path, rows: int, repeats: int) -> list[dict[str, float | str]]:
     """Take turns and return the medians."""
     entrants = races(folder)
     times: dict[str, list[dict[str, float]]] = {race.name: [] for race in entrants}
     for _ in range(repeats):
         for race in entrants:
-            times[race.name].append(run(race))
+            times[race.name].append(run(race.contender, race.file))
     medians = {name: statistics.median(item["seconds"] for item in found) for name, found in times.items()}
     yardstick = medians[entrants[0].name]
     return [
@@ -88,15 +83,12 @@ def main() -> None:
     flags = parser.parse_args()
     folder = flags.folder / str(flags.rows)
     records.write(folder, flags.rows)
-    config = records.config(folder, "nested.jsonl")
-    cli.main(["profile", "--config.file", str(config), "--model", "bench", str(folder / "profile.jsonl")])
+    make_profile(records.config(folder, "nested.jsonl"), "bench", folder / "profile.jsonl")
     results = measure(folder, flags.rows, flags.repeats)
-    print(f"{'':50} {'s':>7} {'rows/s':>10} {'of yardstick':>13} {'peak MB':>8}")
-    for row in results:
-        print(
-            f"{row['name']:50} {row['seconds']:7.2f} {row['rows_per_second']:10,} {row['of_yardstick']:13.2f} {row['peak_mb']:8}"
-        )
-    print(json.dumps({"rows": flags.rows, "repeats": flags.repeats, "results": results}))
+    print_results(COLUMNS, results)
+    print(
+        json.dumps({"rows": flags.rows, "repeats": flags.repeats, "machine": machine(), "results": results})
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ CATEGORIES = tuple(f"category_{index}" for index in range(6))
 FEATURES = (*NUMBERS, *CATEGORIES)
 BAD_LINES = 1_000
 """One line in so many is broken in the file with bad lines."""
+_BASE = "id, ts, version, score, prediction, latency_s"
+_FEATURES = "{" + ", ".join(f"{name}: {name}" for name in FEATURES) + "} AS features"
 
 
 def write(folder: Path, rows: int) -> None:
@@ -29,12 +31,10 @@ def write(folder: Path, rows: int) -> None:
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("SELECT setseed(0.42)")
     connection.execute(f"CREATE TABLE t AS {_rows(rows)}")
-    features = "{" + ", ".join(f"{name}: {name}" for name in FEATURES) + "} AS features"
-    base = "id, ts, version, score, prediction, latency_s"
-    nested = f"SELECT {base}, label, {features} FROM t"
+    nested = _nested("t")
     copies = {
         "nested.jsonl": f"({nested})" + " TO '{}' (FORMAT json)",
-        "unlabelled.jsonl": f"(SELECT {base}, {features} FROM t)" + " TO '{}' (FORMAT json)",
+        "unlabelled.jsonl": f"(SELECT {_BASE}, {_FEATURES} FROM t)" + " TO '{}' (FORMAT json)",
         "labels.jsonl": "(SELECT id, strftime(ts::TIMESTAMP + INTERVAL 10 MINUTE, '%Y-%m-%dT%H:%M:%S.%gZ') AS ts, label FROM t WHERE label IS NOT NULL) TO '{}' (FORMAT json)",
         "flat.jsonl": "t TO '{}' (FORMAT json)",
         "flat.csv": "t TO '{}' (FORMAT csv, HEADER)",
@@ -45,6 +45,18 @@ def write(folder: Path, rows: int) -> None:
         connection.execute("COPY " + copy.replace("{}", str(folder / name)))
     _write_bad(folder)
     made.touch()
+
+
+def write_long(folder: Path, rows: int) -> None:
+    """Write `nested.jsonl` alone, however long, without holding it in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "nested.jsonl").exists():
+        return
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SELECT setseed(0.42)")
+    unfinished = folder / "unfinished.jsonl"
+    connection.execute(f"COPY ({_nested(f'({_rows(rows)})')}) TO '{unfinished}' (FORMAT json)")
+    unfinished.rename(folder / "nested.jsonl")
 
 
 def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) -> Path:
@@ -72,6 +84,10 @@ def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) ->
     path = folder / f"{log.replace('.', '-')}{'-labels' if labels else ''}.yml"
     path.write_text(yaml.safe_dump({"models": [model]}))
     return path
+
+
+def _nested(table: str) -> str:
+    return f"SELECT {_BASE}, label, {_FEATURES} FROM {table}"
 
 
 def _rows(rows: int) -> str:

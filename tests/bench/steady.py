@@ -26,10 +26,9 @@ import numpy as np
 import psutil
 import yaml
 from tests.bench import records
+from tests.bench.harness import ROOT, machine, make_profile, print_results
 
-from ml_exporter import cli
 
-ROOT = Path(__file__).parents[2]
 WIDE = 300
 """Columns of a second model, which is idle: it is there for its series."""
 _STAMP = b'"ts":"'
@@ -180,8 +179,7 @@ def main() -> None:
     write_wide(folder)
     path = config(folder)
     for model, data in (("live", source / "profile.jsonl"), ("wide", folder / "wide.jsonl")):
-        if cli.main(["profile", "--config.file", str(path), "--model", model, str(data)]) != 0:
-            raise SystemExit(1)
+        make_profile(path, model, data)
     (folder / "live.jsonl").touch()
     port = free_port()
     command = [sys.executable, "-m", "ml_exporter", "serve", "--config.file", str(path)]
@@ -197,9 +195,11 @@ def main() -> None:
             result = watch(port, psutil.Process(exporter.pid), writer)
         finally:
             exporter.terminate()
-    for name, value in result.items():
-        print(f"{name:16} {value:>12,}")
-    print(json.dumps({"rate": flags.rate, "seconds": flags.seconds, **result}))
+    print_results(
+        {"name": f"{flags.rate:,} rows/s for {flags.seconds:g} s", "value": ""},
+        [{"name": name, "value": value} for name, value in result.items()],
+    )
+    print(json.dumps({"rate": flags.rate, "seconds": flags.seconds, "machine": machine(), **result}))
 
 
 if __name__ == "__main__":

@@ -281,12 +281,14 @@ class TestMaturityWaits:
     def test_one_wrong_time_stamp_does_not_move_it(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         small_blocks(monkeypatch)
         site.predict(*(prediction(number, number) for number in range(300)))
-        site.label(label("of tomorrow", 4_990), *(label(number, number + 1) for number in range(300)))
         site.now = 5_000
         engine = site.engine()
+        engine.cycle()
+        site.label(label("of tomorrow", 4_990), *(label(number, number + 1) for number in range(300)))
         while (snapshot := engine.cycle(limit=1)).behind:
             counts = judged(only(snapshot)[0])
             assert counts["mature"] == counts["labelled"]
+        assert judged(only(snapshot)[0]) == {"mature": 300, "labelled": 300}
 
 
 def test_in_memory_files_are_read_from_their_end(site: Site) -> None:

@@ -104,7 +104,7 @@ def test_every_counter_ends_at_what_was_written(tmp_path: Path) -> None:
     try:
         for _ in range(KILLS):
             with exporter:
-                deadline = time.monotonic() + draw.uniform(0.3, 1.2)
+                deadline = time.monotonic() + draw.uniform(0.2, 0.9)
                 while time.monotonic() < deadline:
                     scrape()
                     time.sleep(0.05)

@@ -122,7 +122,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=35)
 @given(rules=rules, script=st.lists(steps, min_size=3, max_size=14))
 def test_any_order_of_rows_gives_what_a_plain_model_gives(
     store: Store, rules: Rules, script: list[tuple[str, Any]]
@@ -252,6 +252,15 @@ def test_a_label_older_than_the_memory_is_expired(run: Run) -> None:
     assert run.unread() == 1
 
 
+def test_a_late_label_that_was_read_early_is_late(run: Run) -> None:
+    """The label log is read ahead of the other; the id is remembered until the label's time has come."""
+    run.predict([Served(1, 0)])
+    run.label([Truth(1, RULES.wait, POSITIVE)])
+    for horizon in range(30 * UNIT, RULES.wait + 30 * UNIT, 5 * UNIT):
+        run.judge(horizon)
+    assert run.outcomes == {"late": 1}
+
+
 def test_a_backlog_of_labels_does_not_expire_itself(run: Run) -> None:
     """The label log was down for longer than ids are kept; its first block covers all of that time."""
     run.predict([Served(1, 0)])
@@ -288,6 +297,15 @@ def test_a_shadow_shares_the_label_and_it_counts_once(store: Store) -> None:
     assert run.outcomes == {"matched": 1}
     assert run.delays.tolist() == [1] + [0] * len(DELAY_BOUNDS)
     assert run.delay_sum == 30.0
+
+
+def test_a_label_between_twins_is_in_time(store: Store) -> None:
+    run = Run(store, Rules(RULES.maturity, RULES.wait, paired=True))
+    run.predict([Served(1, 0), Served(1, UNIT, version=1)])
+    run.label([Truth(1, UNIT // 10, POSITIVE)])
+    run.judge(FOREVER)
+    assert run.outcomes == {"matched": 1}
+    assert run.delay_sum == 60.0
 
 
 def test_a_label_too_late_for_one_twin_is_in_time_for_the_other(store: Store) -> None:

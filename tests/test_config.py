@@ -207,7 +207,7 @@ def test_masked_yaml_has_no_secret_and_loads_again(tmp_path: Path) -> None:
 def test_keys_without_effect_are_listed() -> None:
     listed = load(FOLDER / "good" / "complete.yml").without_effect()
     assert "models[0].retrain: accepted, without effect in this version" in listed
-    assert "models[1].predictions.format: accepted, without effect in this version" in listed
+    assert not [note for note in listed if ".format:" in note]
     keys = {text.split(":")[0] for text in listed}
     assert keys >= {"exporter.access", "models[0].columns.carrier.regex", "models[1].drift.pvalues"}
     assert not keys & {"models[0].quality", "models[0].labels", "models[0].columns.distance.max"}

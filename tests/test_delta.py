@@ -10,7 +10,8 @@ from tests.support.rows import layout
 from ml_exporter.config import Model
 from ml_exporter.delta import LabelReader, PredictionReader, feature_path, feature_paths
 from ml_exporter.layout import Layout
-from ml_exporter.sources.files import Block, Position
+from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.files import Position
 
 SECOND = 1_000_000
 START = Position("log", "", 0, 0)

@@ -11,7 +11,7 @@ from tests.support.site import START, Site, label, model, prediction
 
 from ml_exporter.engine import Snapshot
 from ml_exporter.evaluation import ModelReport
-from ml_exporter.sources import files
+from ml_exporter.sources import blocks
 from ml_exporter.state import ModelState
 from ml_exporter.stats.result import Unavailable, Value
 from ml_exporter.store import Store
@@ -24,11 +24,7 @@ def site(tmp_path: Path) -> Site:
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, size: int = 4096) -> None:
     """Make blocks so small that a short log has many of them."""
-    real = files.read_blocks
-    monkeypatch.setattr(
-        "ml_exporter.engine.read_blocks",
-        lambda position, limit, complete: real(position, limit, complete, block=size),
-    )
+    monkeypatch.setattr(blocks, "BLOCK", size)
 
 
 def only(snapshot: Snapshot, number: int = 0) -> tuple[ModelReport, ModelState]:

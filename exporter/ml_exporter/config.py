@@ -114,8 +114,6 @@ class Config:
             general = re.sub(r"\[\d+\]", "[]", key)
             if general in WITHOUT_EFFECT or _unused_column_key(location):
                 yield key
-        for index, model in enumerate(self.models):
-            yield from _unused_formats(model, f"models[{index}]")
 
 
 def load(path: Path) -> Config:
@@ -266,10 +264,3 @@ def _locations(value: object, at: Location) -> Iterator[Location]:
 def _unused_column_key(location: Location) -> bool:
     inside = len(location) == 5 and location[0] == "models" and location[2] == "columns"
     return inside and location[4] in _COLUMN_KEYS_WITHOUT_EFFECT
-
-
-def _unused_formats(model: Model, at: str) -> Iterator[str]:
-    if model.predictions.format != "jsonl":
-        yield f"{at}.predictions.format"
-    if model.labels is not None and model.labels.format != "jsonl":
-        yield f"{at}.labels.format"

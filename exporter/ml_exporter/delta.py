@@ -14,8 +14,9 @@ from ml_exporter.layout import Layout
 from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import Labels, Outcomes, Predictions
+from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
-from ml_exporter.sources.files import Block, Position
+from ml_exporter.sources.files import Position
 from ml_exporter.windows import step_of
 
 OWN_COLUMNS = ("score", "prediction", "label")
@@ -50,7 +51,13 @@ class PredictionReader:
         self._latency_limit = model.latency.limit if model.latency else None
         numbers, categories, values = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
-            _fields(model), model.positive, numbers, categories, values, _known_versions(model, layouts)
+            _fields(model),
+            model.positive,
+            numbers,
+            categories,
+            values,
+            _known_versions(model, layouts),
+            model.predictions.format,
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -60,7 +67,7 @@ class PredictionReader:
         counted for, None for the newest row's own; rows after `until` are left unread. All in
         microseconds.
         """
-        rows, outcomes = self._decoder.decode(block.data, wall)
+        rows, outcomes = self._decoder.decode(block, wall)
         outcomes["too_long"] += block.too_long
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
@@ -88,12 +95,14 @@ class LabelReader:
         assert model.labels is not None
         fields = model.labels.fields
         self._decoder = LabelDecoder(
-            Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label), model.positive
+            Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label),
+            model.positive,
+            model.labels.format,
         )
 
     def read(self, block: Block, wall: int, until: int | None = None) -> Delta:
         """Decode a block; `wall` and `until` as in PredictionReader.read."""
-        rows, outcomes = self._decoder.decode(block.data, wall)
+        rows, outcomes = self._decoder.decode(block, wall)
         outcomes["too_long"] += block.too_long
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))

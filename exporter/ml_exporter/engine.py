@@ -7,7 +7,6 @@ of the counts, `Engine.cycle` commits all of it in one transaction and only then
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,7 +23,9 @@ from ml_exporter.layout import Layout
 from ml_exporter.parallel import Shared, in_order
 from ml_exporter.profile import Profile, load
 from ml_exporter.recent import Recent, recent
-from ml_exporter.sources.files import Block, Listing, list_files, read_blocks
+from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.files import Listing, log_name
+from ml_exporter.sources.follow import Follower
 from ml_exporter.state import ModelState
 from ml_exporter.store import Store
 from ml_exporter.windows import MICROSECONDS, oldest_pane
@@ -78,6 +79,8 @@ class Pipeline:
         self._workers = workers
         self._predictions = Shared(PredictionReader(model, layouts) for _ in range(WORKERS))
         self._labels = Shared(LabelReader(model) for _ in range(WORKERS)) if model.labels else None
+        logs = {"predictions": model.predictions} | ({"labels": model.labels} if model.labels else {})
+        self._files = {source: Follower(log.path, log.format) for source, log in logs.items()}
         self.waiting = Waiting(store, self._code, rules(model))
         self.evicted = 0
         self.state = ModelState(model, layouts)
@@ -123,11 +126,9 @@ class Pipeline:
             self.waiting.forget()
 
     def _read(self, source: str, now: int, limit: int | None, until: int | None) -> SourceStatus:
-        log = self.model.labels if source == "labels" else self.model.predictions
-        assert log is not None
-        live = limit is not None
-        listing = self._list(source, log.path, live)
-        blocks = self._blocks(listing, complete=not live)
+        files, live = self._files[source], limit is not None
+        listing = self._list(source, live)
+        blocks = self._blocks(files, listing, complete=not live)
 
         def decode(block: Block) -> tuple[Block, Delta]:
             return block, self._delta(source, block, now, until, live)
@@ -135,36 +136,37 @@ class Pipeline:
         read, last = 0, None
         for block, delta in in_order(self._workers, decode, islice(blocks, limit), WORKERS):
             self._merge(delta, now, now if live else until or delta.newest or now)
-            read += block.end.offset - block.start.offset
+            read += block.size
             last = delta
         following = next(blocks, None) if live else None
-        if not listing.problems:
+        problems = files.problems
+        if not problems:
             reached = now if following is None else _reached(last, following, listing)
             self.state.read_until[source] = reached
-        at_end = following is None and not listing.problems
+        at_end = following is None and not problems
         return SourceStatus(
             self.model.name,
             source,
-            log.path,
-            listing.problems,
+            files.pattern,
+            problems,
             listing.lag - read,
             None if at_end else self.state.read_until[source],
             self.state.truncations[source],
         )
 
-    def _list(self, source: str, path: str, live: bool) -> Listing:
+    def _list(self, source: str, live: bool) -> Listing:
         known = self.state.positions[source]
         # Without a state nothing tells what an earlier run has read, so a live one begins at the end.
         from_end = live and self._store.path is None and self.state.born is None
-        listing = list_files(path, known, from_end)
+        listing = self._files[source].look(known, from_end)
         gone = [position for key, position in known.items() if key not in listing.matched][-_FORGOTTEN_FILES:]
         self.state.positions[source] = {position.key: position for position in (*gone, *listing.positions)}
         self.state.truncations[source] += listing.truncated
         return listing
 
-    def _blocks(self, listing: Listing, complete: bool) -> Iterator[Block]:
+    def _blocks(self, files: Follower, listing: Listing, complete: bool) -> Iterator[Block]:
         for position in listing.positions:
-            yield from read_blocks(position, self._limits.line_limit, complete)
+            yield from files.blocks(position, self._limits.line_limit, complete)
 
     def _delta(self, source: str, block: Block, now: int, until: int | None, live: bool) -> Delta:
         if source == "labels":
@@ -277,16 +279,11 @@ def _reached(last: Delta | None, following: Block, listing: Listing) -> int:
     stands for it, so that a single wrong time stamp changes nothing.
     """
     paths = [position.path for position in listing.positions]
-    unread = {_log_name(path) for path in paths[paths.index(following.start.path) :]}
-    if last is None or unread != {_log_name(last.position.path)}:
+    unread = {log_name(path) for path in paths[paths.index(following.start.path) :]}
+    if last is None or unread != {log_name(last.position.path)}:
         return 0
     rows = last.labels if last.predictions is None else last.predictions
     return int(np.median(rows.times)) if rows is not None and rows.times.size else 0
-
-
-def _log_name(path: str) -> str:
-    """Return the name that a rotated file had when it was written."""
-    return re.sub(r"[.-]\d[\dT_:.-]*$", "", path)
 
 
 def load_layouts(config: Config) -> dict[str, dict[str, Layout]]:

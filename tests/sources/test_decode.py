@@ -12,6 +12,7 @@ from tests.support.records import (
     MICROSECONDS,
     NOW,
     TIME,
+    block,
     decoded,
     decoder,
     label,
@@ -80,10 +81,10 @@ from ml_exporter.sources.decode import REASONS, LabelDecoder, PredictionDecoder
 )
 def test_a_line_has_one_outcome(text: bytes, outcome: str) -> None:
     found = decoder()
-    rows, outcomes = found.decode(text + b"\n", NOW)
+    rows, outcomes = found.decode(block(text + b"\n"), NOW)
     assert outcomes == {outcome: 1}
     assert len(rows) == outcomes["accepted"]
-    rows, beside_bad = found.decode(BAD + text + b"\n", NOW)
+    rows, beside_bad = found.decode(block(BAD + text + b"\n"), NOW)
     assert beside_bad == Counter(["malformed", outcome])
     assert len(rows) == outcomes["accepted"]
 
@@ -137,14 +138,14 @@ def test_a_line_of_forty_megabytes_is_read_like_any_other() -> None:
     ],
 )
 def test_labels_have_one_outcome_too(record: dict[str, Any], outcome: str) -> None:
-    rows, outcomes = label_decoder().decode(line(record) + b"[]\n{bad\n", NOW)
+    rows, outcomes = label_decoder().decode(block(line(record) + b"[]\n{bad\n"), NOW)
     assert outcomes == {outcome: 1, "not_an_object": 1, "malformed": 1}
     assert rows.ids.size == rows.times.size == rows.labels.size == int(outcome == "accepted")
 
 
 def test_a_label_without_a_time_takes_the_time_it_is_read() -> None:
     data = line(label(ts=...)) + line(label(label=False))
-    rows, _ = label_decoder().decode(data, NOW)
+    rows, _ = label_decoder().decode(block(data), NOW)
     assert rows.times.tolist() == [NOW, MICROSECONDS]
     assert rows.labels.tolist() == [1, 0]
 
@@ -152,7 +153,7 @@ def test_a_label_without_a_time_takes_the_time_it_is_read() -> None:
 def test_an_id_is_the_same_in_both_logs() -> None:
     ids = ["flight 7", 7, 7.0, True, "é", {"a": 1}]
     predictions, _ = decoded(b"".join(line(prediction(id=value)) for value in ids))
-    labels, _ = label_decoder().decode(b"".join(line(label(id=value)) for value in ids), NOW)
+    labels, _ = label_decoder().decode(block(b"".join(line(label(id=value)) for value in ids)), NOW)
     assert predictions.ids.tolist() == labels.ids.tolist()
     assert len(set(predictions.ids.tolist())) == len(ids)
 
@@ -197,10 +198,10 @@ def test_no_line_is_lost_and_none_is_counted_twice(
     decoders: tuple[PredictionDecoder, LabelDecoder], data: bytes
 ) -> None:
     lines = sum(1 for text in data.split(b"\n") if text.strip())
-    rows, outcomes = decoders[0].decode(data, NOW)
+    rows, outcomes = decoders[0].decode(block(data), NOW)
     assert sum(outcomes.values()) == lines
     assert outcomes.keys() <= set(REASONS)
     assert len(rows) == outcomes["accepted"]
-    labels, outcomes = decoders[1].decode(data, NOW)
+    labels, outcomes = decoders[1].decode(block(data), NOW)
     assert sum(outcomes.values()) == lines
     assert labels.ids.size == outcomes["accepted"]

@@ -5,6 +5,7 @@ import pytest
 from tests.support.records import (
     GOOD,
     NOW,
+    block,
     decoded,
     decoder,
     line,
@@ -26,21 +27,21 @@ from ml_exporter.sources.decode import (
 def test_versions_are_named_as_the_log_does() -> None:
     found = decoder()
     lines = [line(prediction(version=version)) for version in ("b", 2, None, ..., "b", "a")]
-    rows, _ = found.decode(b"".join(lines), NOW)
+    rows, _ = found.decode(block(b"".join(lines)), NOW)
     names = [rows.version_names[code] for code in rows.versions]
     assert names == ["b", "2", UNKNOWN_VERSION, UNKNOWN_VERSION, "b", "a"]
-    later, _ = found.decode(line(prediction(version="a")), NOW)
+    later, _ = found.decode(block(line(prediction(version="a"))), NOW)
     assert [later.version_names[code] for code in later.versions] == ["a"]
 
 
 def test_versions_beyond_those_that_are_told_apart_are_other_ones() -> None:
     found = decoder(versions=("zz",))
     names = [f"v{number:03d}" for number in range(2 * VERSION_CODES)]
-    rows, outcomes = found.decode(b"".join(line(prediction(version=name)) for name in names), NOW)
+    rows, outcomes = found.decode(block(b"".join(line(prediction(version=name)) for name in names)), NOW)
     told = [rows.version_names[code] for code in rows.versions]
     assert outcomes == {"accepted": len(names)}
     assert told == [*names[: VERSION_CODES - 1], *[OTHER_VERSION] * (VERSION_CODES + 1)]
-    rows, _ = found.decode(line(prediction(version="zz")), NOW)
+    rows, _ = found.decode(block(line(prediction(version="zz"))), NOW)
     assert [rows.version_names[code] for code in rows.versions] == ["zz"]
 
 
@@ -50,7 +51,9 @@ def test_a_version_as_long_as_a_page_is_an_other_one() -> None:
 
 
 def test_a_log_without_versions_or_ids() -> None:
-    rows, outcomes = decoder(Fields(timestamp="ts", score="score")).decode(GOOD + b"\n{}\n[]\n{bad", NOW)
+    rows, outcomes = decoder(Fields(timestamp="ts", score="score")).decode(
+        block(GOOD + b"\n{}\n[]\n{bad"), NOW
+    )
     assert outcomes == {"accepted": 1, "no_timestamp": 1, "not_an_object": 1, "malformed": 1}
     assert [rows.version_names[code] for code in rows.versions] == [UNKNOWN_VERSION]
     assert rows.classes.tolist() == [1]
@@ -85,7 +88,7 @@ def test_features_of_any_name(name: str) -> None:
     for value, code in ((1.5, 2), ("text", 1), (None, 3)):
         data = line(prediction(features={name: value, "other": 1}))
         for found in (number, both):
-            rows, outcomes = found.decode(data, NOW)
+            rows, outcomes = found.decode(block(data), NOW)
             assert outcomes == {"accepted": 1}
             assert masks(rows, name) == ([value is None], [value == "text"])
         assert rows.categories[name].tolist() == [code]
@@ -103,7 +106,7 @@ def test_one_path_may_serve_two_fields() -> None:
     fields = Fields(timestamp="ts", score="p", prediction="p", version="version")
     found = PredictionDecoder(fields, "true", {"version": "version"}, {}, {})
     data = line(prediction(p=1)) + line(prediction(p="no", version="x"))
-    rows, outcomes = found.decode(data, NOW)
+    rows, outcomes = found.decode(block(data), NOW)
     assert outcomes == {"accepted": 2}
     assert rows.scores.tolist() == [1.0, np.inf]
     assert rows.classes.tolist() == [1, INVALID]

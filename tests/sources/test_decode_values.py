@@ -9,6 +9,7 @@ from tests.support.records import (
     GOOD,
     MICROSECONDS,
     NOW,
+    block,
     decoded,
     decoder,
     line,
@@ -58,7 +59,7 @@ def test_a_sound_record_arrives_in_all_its_columns() -> None:
 def test_a_wrong_type_is_told_from_a_missing_number(text: bytes, value: float, state: str) -> None:
     found = decoder()
     for before in (b"", BAD):
-        rows, outcomes = found.decode(before + raw(text), NOW)
+        rows, outcomes = found.decode(block(before + raw(text)), NOW)
         assert outcomes["accepted"] == 1
         np.testing.assert_array_equal(rows.numbers["x"].values, [value])
         assert masks(rows) == ([state == "missing"], [state == "wrong_type"])
@@ -109,7 +110,7 @@ def test_categories_are_compared_exactly(value: object, code: int) -> None:
 def test_a_score_that_is_no_number_is_not_taken_for_a_missing_one(text: bytes, score: float) -> None:
     found = decoder()
     for before in (b"", BAD):
-        rows, _ = found.decode(before + raw(text, "score"), NOW)
+        rows, _ = found.decode(block(before + raw(text, "score")), NOW)
         np.testing.assert_array_equal(rows.scores, [score])
 
 
@@ -176,9 +177,9 @@ def test_good_lines_mean_the_same_strictly_and_leniently() -> None:
 
 def test_after_a_bad_block_good_ones_are_still_read_right() -> None:
     found = decoder()
-    found.decode(BAD, NOW)
+    found.decode(block(BAD), NOW)
     for number in range(20):
-        rows, outcomes = found.decode(raw(b"null" if number % 2 else b"1"), NOW)
+        rows, outcomes = found.decode(block(raw(b"null" if number % 2 else b"1")), NOW)
         assert outcomes == {"accepted": 1}
         assert masks(rows) == ([number % 2 == 1], [False])
 
@@ -186,5 +187,5 @@ def test_after_a_bad_block_good_ones_are_still_read_right() -> None:
 def test_blocks_of_one_length_are_not_confused() -> None:
     found = decoder()
     for number in range(10, 30):
-        rows, _ = found.decode(raw(str(number).encode()), NOW)
+        rows, _ = found.decode(block(raw(str(number).encode())), NOW)
         assert rows.numbers["x"].values.tolist() == [number]

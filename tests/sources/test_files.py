@@ -2,25 +2,43 @@
 
 import os
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_exporter.sources.files import Block, Position, list_files, matches, read_blocks
+from ml_exporter.sources import follow
+from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.files import Position, matches
+from ml_exporter.sources.follow import Follower
 
 LIMIT = 1 << 20
 
 
-def start(path: Path) -> Position:
-    return list_files(str(path), {}).positions[0]
+class Log:
+    """The one file of a log, followed from its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = Follower(str(path))
+        self.start: Position = self.files.look({}).positions[0]
+
+    def read(
+        self,
+        position: Position | None = None,
+        limit: int = LIMIT,
+        complete: bool = False,
+        block: int = 1 << 20,
+    ) -> Iterator[Block]:
+        start = position or self.start
+        (position,) = self.files.look({start.key: start}).positions
+        return self.files.blocks(position, limit, complete, block)
 
 
 def read(path: Path, limit: int = LIMIT, complete: bool = False, block: int = 1 << 20) -> list[Block]:
-    return list(read_blocks(start(path), limit, complete, block))
+    return list(Log(path).read(None, limit, complete, block))
 
 
 def test_complete_lines_come_in_blocks_that_follow_each_other(tmp_path: Path) -> None:
@@ -38,12 +56,13 @@ def test_complete_lines_come_in_blocks_that_follow_each_other(tmp_path: Path) ->
 def test_the_last_line_waits_for_its_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\ntw")
-    first = read(log)
+    followed = Log(log)
+    first = list(followed.read())
     assert [block.data for block in first] == [b"one\n"]
-    assert list(read_blocks(first[0].end, LIMIT)) == []
+    assert list(followed.read(first[0].end)) == []
     with log.open("ab") as file:
         file.write(b"o\nthree")
-    assert [block.data for block in read_blocks(first[0].end, LIMIT)] == [b"two\n"]
+    assert [block.data for block in followed.read(first[0].end)] == [b"two\n"]
 
 
 def test_a_file_that_is_complete_is_read_to_its_last_byte(tmp_path: Path) -> None:
@@ -95,11 +114,12 @@ def test_no_line_is_lost_whatever_the_blocks(
 def test_a_line_that_is_too_long_may_grow_over_many_readings(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\n")
-    position, too_long, data = start(log), 0, b""
+    followed = Log(log)
+    position, too_long, data = followed.start, 0, b""
     for piece in (b"x" * 8, b"x" * 8, b"x" * 3, b"x" * 90, b"\ntwo\n", b"three\n"):
         with log.open("ab") as file:
             file.write(piece)
-        for block in read_blocks(position, 10, block=16):
+        for block in followed.read(position, 10, block=16):
             position, too_long, data = block.end, too_long + block.too_long, data + block.data
     assert data == b"one\ntwo\nthree\n"
     assert too_long == 1
@@ -112,9 +132,9 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path: Path) -> None:
         file.truncate(200 << 20)
         file.seek(0, os.SEEK_END)
         file.write(b"\ntwo\n")
-    position = start(log)
+    followed = Log(log)
     tracemalloc.start()
-    blocks = list(read_blocks(position, LIMIT, block=4 << 20))
+    blocks = list(followed.read(block=4 << 20))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert b"".join(block.data for block in blocks) == b"one\ntwo\n"
@@ -130,14 +150,19 @@ def test_a_line_longer_than_a_block_is_read_where_the_limit_allows_it(tmp_path: 
     assert sum(block.too_long for block in blocks) == 0
 
 
-def test_the_file_that_took_the_name_meanwhile_is_not_read(tmp_path: Path) -> None:
+def test_the_file_that_took_the_name_meanwhile_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "HELD", 0)
     log = tmp_path / "log"
     log.write_bytes(b"old old old\n")
-    position = start(log)
-    log.rename(tmp_path / "log.1")
-    assert list(read_blocks(position, LIMIT)) == []
+    files = Follower(str(log))
+    (position,) = files.look({}).positions
+    log.rename(tmp_path / "log.old")
+    assert list(files.blocks(position, LIMIT)) == []
     log.write_bytes(b"new new new new\n")
-    assert list(read_blocks(position, LIMIT)) == []
+    assert list(files.blocks(position, LIMIT)) == []
+    assert files.problems == ()
 
 
 def test_rotated_names_are_found_oldest_first(tmp_path: Path) -> None:
@@ -155,51 +180,57 @@ def test_rotated_names_are_found_oldest_first(tmp_path: Path) -> None:
 def test_reading_begins_at_the_end_where_that_is_asked_for(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\ntwo\nthr")
-    listing = list_files(str(log), {}, from_end=True)
+    files = Follower(str(log))
+    listing = files.look({}, from_end=True)
     assert [position.offset for position in listing.positions] == [8]
     assert listing.lag == 3
     with log.open("ab") as file:
         file.write(b"ee\nfour\n")
-    blocks = list(read_blocks(listing.positions[0], LIMIT))
-    assert [block.data for block in blocks] == [b"three\nfour\n"]
+    assert [block.data for block in files.blocks(listing.positions[0], LIMIT)] == [b"three\nfour\n"]
 
 
 def test_the_end_of_a_file_whose_last_line_is_longer_than_a_look(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\n" + b"x" * 300_000)
-    assert list_files(str(log), {}, from_end=True).positions[0].offset == 4
+    assert Follower(str(log)).look({}, from_end=True).positions[0].offset == 4
     log.write_bytes(b"x" * 300_000)
-    assert list_files(str(log), {}, from_end=True).positions[0].offset == 0
+    assert Follower(str(log)).look({}, from_end=True).positions[0].offset == 0
 
 
 def test_a_folder_that_is_not_there_is_a_problem_until_it_is(tmp_path: Path) -> None:
     pattern = str(tmp_path / "logs" / "*.jsonl")
-    (problem,) = list_files(pattern, {}).problems
-    assert problem == f"{pattern}: no file, and no folder {tmp_path / 'logs'}"
+    files = Follower(pattern)
+    files.look({})
+    assert files.problems == (f"{pattern}: no file, and no folder {tmp_path / 'logs'}",)
     (tmp_path / "logs").mkdir()
-    assert list_files(pattern, {}).problems == (f"{pattern}: no file",)
+    files.look({})
+    assert files.problems == (f"{pattern}: no file",)
     (tmp_path / "logs" / "a.jsonl").write_bytes(b"one\n")
-    listing = list_files(pattern, {})
-    assert listing.problems == ()
-    assert listing.lag == 4
+    assert files.look({}).lag == 4
+    assert files.problems == ()
 
 
-def test_a_file_that_cannot_be_read_is_a_problem_and_others_are_read(
+def test_a_file_that_cannot_be_read_is_a_problem_until_it_can_and_others_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"{name}\n")
-    real = open
+    real = os.open
 
-    def refuse(path: str, mode: Literal["rb"]) -> BinaryIO:
+    def refuse(path: str, flags: int) -> int:
         if Path(path).name == "a":
             raise PermissionError(13, "Permission denied")
-        return real(path, mode)
+        return real(path, flags)
 
-    monkeypatch.setattr("builtins.open", refuse)
-    listing = list_files(str(tmp_path / "*"), {})
+    files = Follower(str(tmp_path / "*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        listing = files.look({})
     assert [Path(position.path).name for position in listing.positions] == ["b"]
-    assert listing.problems == (f"{tmp_path / 'a'}: Permission denied",)
+    assert files.problems == (f"{tmp_path / 'a'}: Permission denied",)
+    listing = files.look({position.key: position for position in listing.positions})
+    assert [Path(position.path).name for position in listing.positions] == ["a", "b"]
+    assert files.problems == ()
 
 
 def test_a_file_that_goes_while_it_is_looked_for_does_not_matter(
@@ -222,9 +253,9 @@ def test_an_ordinary_block_is_not_cut_into_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     random = np.random.default_rng(3)
     log.write_bytes(b"".join(b"x" * int(size) + b"\n" for size in random.integers(400, 800, 5000)))
-    position = start(log)
+    followed = Log(log)
     tracemalloc.start()
-    (block,) = read_blocks(position, LIMIT, block=16 << 20)
+    (block,) = followed.read(block=16 << 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(block.data) == log.stat().st_size

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_exporter.sources.files import FINGERPRINT, Listing, Position, list_files, read_blocks
+from ml_exporter.sources.files import Listing, Position
+from ml_exporter.sources.follow import Follower
+from ml_exporter.sources.opened import FINGERPRINT
 
 
 class Tail:
@@ -13,17 +15,18 @@ class Tail:
 
     def __init__(self, pattern: Path) -> None:
         self.pattern = str(pattern)
+        self.files = Follower(self.pattern)
         self.known: dict[str, Position] = {}
         self.data = b""
         self.truncated = 0
 
     def read(self) -> Listing:
-        listing = list_files(self.pattern, self.known)
+        listing = self.files.look(self.known)
         gone = [position for key, position in self.known.items() if key not in listing.matched]
         self.known = {position.key: position for position in (*gone, *listing.positions)}
         self.truncated += listing.truncated
         for position in listing.positions:
-            for block in read_blocks(position, 1 << 20):
+            for block in self.files.blocks(position, 1 << 20):
                 self.known[block.end.key] = block.end
                 self.data += block.data
         return listing
@@ -148,8 +151,8 @@ def test_an_empty_new_file_waits_for_its_first_line(log: Log, tail: Tail) -> Non
     log.write(2)
     log.rotate()
     log.path.touch()
-    listing = tail.read()
-    assert listing.problems == ()
+    tail.read()
+    assert tail.files.problems == ()
     assert tail.data == log.written
     log.write(2)
     tail.read()
@@ -259,6 +262,6 @@ def test_a_deleted_file_is_forgotten_without_noise(log: Log, tail: Tail) -> None
     tail.read()
     log.path.with_name("log.1").unlink()
     log.write(5)
-    listing = tail.read()
-    assert listing.problems == ()
+    tail.read()
+    assert tail.files.problems == ()
     assert tail.data == log.written

@@ -5,18 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.records import block
 
-from ml_exporter.sources.reader import LineReader
+from ml_exporter.sources.json_reader import JsonReader
 
 DESCRIPTORS = Path("/proc/self/fd")
 
 
 def test_a_reader_that_is_let_go_closes_its_file() -> None:
     before = set(os.listdir(DESCRIPTORS))
-    readers = [LineReader({"a": "DOUBLE"}) for _ in range(3)]
+    readers = [JsonReader({"a": "DOUBLE"}) for _ in range(3)]
     for reader in readers:
-        reader.load(b'{"a": 1}\n')
-        reader.columns({"a": '"a"'})
+        reader.load(block(b'{"a": 1}\n'))
+        reader.columns({"a": reader.column("a")})
     assert len(set(os.listdir(DESCRIPTORS)) - before) >= 3
     del reader, readers
     gc.collect()
@@ -24,31 +25,31 @@ def test_a_reader_that_is_let_go_closes_its_file() -> None:
 
 
 def test_a_smaller_block_leaves_nothing_of_the_one_before() -> None:
-    reader = LineReader({"a": "DOUBLE"})
+    reader = JsonReader({"a": "DOUBLE"})
     for numbers in ([1, 2, 3, 4, 5], [6], [], [7, 8]):
-        reader.load(b"".join(b'{"a": %d}\n' % number for number in numbers))
-        columns, sound = reader.columns({"a": '"a"'})
+        reader.load(block(b"".join(b'{"a": %d}\n' % number for number in numbers)))
+        columns, sound = reader.columns({"a": reader.column("a")})
         assert columns["a"].tolist() == numbers
         assert sound
 
 
 def test_a_block_that_is_not_sound_is_read_leniently_and_so_are_some_after_it() -> None:
-    reader = LineReader({"a": "DOUBLE"})
+    reader = JsonReader({"a": "DOUBLE"})
     seen = []
     for data in (b'{"a": 1}\n', b'{"a": "x"}\n', *[b'{"a": 1}\n'] * 12):
-        reader.load(data)
-        seen.append(reader.columns({"a": '"a"'})[1])
+        reader.load(block(data))
+        seen.append(reader.columns({"a": reader.column("a")})[1])
     assert seen[:3] == [True, False, False]
     assert seen[-1]
     assert sorted(seen[1:]) == seen[1:]
 
 
 def test_distinct_texts_come_in_order_and_without_null() -> None:
-    reader = LineReader({"a": "VARCHAR"})
-    reader.load(b'{"a": "y"}\n{"a": null}\n{"a": "x"}\n{"a": "y"}\n{bad\n')
-    assert reader.distinct('"a"') == ["x", "y"]
+    reader = JsonReader({"a": "VARCHAR"})
+    reader.load(block(b'{"a": "y"}\n{"a": null}\n{"a": "x"}\n{"a": "y"}\n{bad\n'))
+    assert reader.distinct("a") == ["x", "y"]
 
 
 def test_paths_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="only in case"):
-        LineReader({"a": "DOUBLE", "A": "DOUBLE"})
+        JsonReader({"a": "DOUBLE", "A": "DOUBLE"})

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from ml_exporter.sources.batch import Predictions
+from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
+from ml_exporter.sources.files import Position
 
 NOW = 1_767_312_000_000_000  # 2026-01-02T00:00:00Z in microseconds
 TIME = "2026-01-01T00:00:00.000Z"
@@ -65,6 +67,12 @@ def nested(text: bytes, depth: int, end: bytes) -> bytes:
     return text * depth + b"1" + end * depth
 
 
+def block(data: bytes) -> Block:
+    """A block of lines, wherever they stand."""
+    position = Position("log", "", 0, 0)
+    return Block(data, position, position)
+
+
 def decoder(
     fields: Fields = FIELDS, positive: str = "true", versions: tuple[str, ...] = ()
 ) -> PredictionDecoder:
@@ -79,7 +87,7 @@ def label_decoder() -> LabelDecoder:
 
 def decoded(data: bytes) -> tuple[Predictions, dict[str, int]]:
     """What a fresh decoder makes of some lines."""
-    rows, outcomes = decoder().decode(data, NOW)
+    rows, outcomes = decoder().decode(block(data), NOW)
     return rows, dict(outcomes)
 
 

@@ -1,13 +1,12 @@
-"""A block of JSON lines becomes columns, and every line ends in exactly one outcome.
+"""A block of a log becomes columns, and every record of it ends in exactly one outcome.
 
 DuckDB parses with the types that the profile expects. First strictly: a block that passes has no
-malformed line and no value of a wrong type, so every NULL is truly missing. Only if it does not
-pass is it read leniently, and then the lines and values in question are looked at once more.
+malformed record and no value of a wrong type, so every NULL is truly missing. Only if it does not
+pass is it read leniently, and then the records and values in question are looked at once more.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ import numpy as np
 
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import ABSENT, INVALID, Labels, Numbers, Outcomes, Predictions
-from ml_exporter.sources.reader import Columns, LineReader
+from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.formats import READERS
+from ml_exporter.sources.reader import Columns, Reader
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
 FUTURE_TOLERANCE = 3600 * 1_000_000
@@ -62,6 +63,7 @@ class PredictionDecoder:
         categories: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
         versions: Sequence[str] = (),
+        form: str = "jsonl",
     ) -> None:
         self._fields = fields
         self._positive = positive
@@ -70,18 +72,19 @@ class PredictionDecoder:
         self._values = values
         self._versions = list(versions)
         self._types = self._column_types()
-        self._reader = LineReader(self._types, {f"c {name}": values[name] for name in categories})
+        lists = {f"c {name}": values[name] for name in categories}
+        self._reader = READERS[form](self._types, _times(fields), lists)
         self._select = self._expressions()
 
-    def decode(self, data: bytes, now: int) -> tuple[Predictions, Outcomes]:
-        """Decode complete lines; `now` is the wall clock in microseconds, which `future` is judged by."""
-        self._reader.load(data)
+    def decode(self, block: Block, now: int) -> tuple[Predictions, Outcomes]:
+        """Decode a block; `now` is the wall clock in microseconds, which `future` is judged by."""
+        self._reader.load(block)
         columns, sound = self._reader.columns(self._select)
         if self._learn_versions(columns["version"]):
             columns, sound = self._reader.columns(self._select)
         rejected = _rejections(columns, now, needs_id=self._fields.id is not None)
         wrong = self._wrong_types(columns, sound, rejected == _ACCEPTED)
-        outcomes = _outcomes(rejected, data, self._fields)
+        outcomes = _outcomes(rejected, self._reader, self._fields)
         batch = self._batch(columns, wrong)
         return (batch if not outcomes.rejected else batch.take(rejected == _ACCEPTED)), outcomes.counts
 
@@ -94,41 +97,42 @@ class PredictionDecoder:
         return types | {path: "VARCHAR" for path in (*texts, *self._categories.values()) if path}
 
     def _expressions(self) -> dict[str, str]:
-        fields = self._fields
-        error = sql.path(fields.error) if fields.error else "NULL"
+        fields, column = self._fields, self._reader.column
+        error = column(fields.error) if fields.error else "NULL"
         select = {
-            "id": sql.id_hash(sql.path(fields.id)) if fields.id else "0::UBIGINT",
-            **_time_columns(fields.timestamp),
+            "id": sql.id_hash(column(fields.id)) if fields.id else "0::UBIGINT",
+            **_time_columns(self._reader, fields.timestamp),
             "version": self._version_code(),
-            "class": _class_column(fields.prediction, self._positive),
-            "label": _class_column(fields.label, self._positive),
+            "class": _class_column(self._reader, fields.prediction, self._positive),
+            "label": _class_column(self._reader, fields.label, self._positive),
             "score": self._number(fields.score),
             "latency": self._number(fields.latency_seconds),
             "error": f"coalesce({error}, '') NOT IN ('', 'false', 'null')",
         }
         select |= {f"n {name}": self._number(path) for name, path in self._numbers.items()}
         for name, path in self._categories.items():
-            select[f"c {name}"] = sql.member(sql.path(path), f"c {name}", len(self._values[name]))
+            select[f"c {name}"] = sql.member(column(path), f"c {name}", len(self._values[name]))
         return select
 
     def _number(self, path: str | None) -> str:
         if not path:
             return "NULL::DOUBLE"
-        return sql.path(path) if self._types[path] == "DOUBLE" else f"try_cast({sql.path(path)} AS DOUBLE)"
+        column = self._reader.column(path)
+        return column if self._types[path] == "DOUBLE" else f"try_cast({column} AS DOUBLE)"
 
     def _version_code(self) -> str:
         if not self._fields.version:
             return "0"
-        path = sql.path(self._fields.version)
-        known = sql.code(path, self._versions, -1)
-        return f"CASE WHEN {path} IS NULL THEN -2 ELSE {known} END"
+        column = self._reader.column(self._fields.version)
+        known = sql.code(column, self._versions, -1)
+        return f"CASE WHEN {column} IS NULL THEN -2 ELSE {known} END"
 
     def _learn_versions(self, codes: Any) -> bool:
         """Take up names that are met for the first time; return whether there are any."""
         free = VERSION_CODES - len(self._versions)
         if not self._fields.version or free <= 0 or not np.any(codes == -1):
             return False
-        found = self._reader.distinct(sql.path(self._fields.version))
+        found = self._reader.distinct(self._fields.version)
         new = [name for name in found if name not in self._versions and len(name) <= VERSION_LENGTH]
         self._versions += new[:free]
         self._select["version"] = self._version_code()
@@ -176,26 +180,26 @@ class PredictionDecoder:
 class LabelDecoder:
     """Decodes blocks of a label log. Not for use by two threads at once."""
 
-    def __init__(self, fields: Fields, positive: str) -> None:
+    def __init__(self, fields: Fields, positive: str, form: str = "jsonl") -> None:
         assert fields.id
         assert fields.label
         self._fields = fields
         types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, fields.label) if path}
-        self._reader = LineReader(types)
+        self._reader = READERS[form](types, _times(fields))
         self._select = {
-            "id": sql.id_hash(sql.path(fields.id)),
-            **_time_columns(fields.timestamp),
-            "label": _class_column(fields.label, positive),
+            "id": sql.id_hash(self._reader.column(fields.id)),
+            **_time_columns(self._reader, fields.timestamp),
+            "label": _class_column(self._reader, fields.label, positive),
         }
 
-    def decode(self, data: bytes, now: int) -> tuple[Labels, Outcomes]:
-        """Decode complete lines; a label without a time stamp takes `now` (microseconds)."""
-        self._reader.load(data)
+    def decode(self, block: Block, now: int) -> tuple[Labels, Outcomes]:
+        """Decode a block; a label without a time stamp takes `now` (microseconds)."""
+        self._reader.load(block)
         columns, _ = self._reader.columns(self._select)
         rejected = _rejections(columns, now, needs_id=True, needs_time=False)
         rejected[(rejected == _ACCEPTED) & (columns["label"] == ABSENT)] = _NO_LABEL
         rejected[(rejected == _ACCEPTED) & (columns["label"] == INVALID)] = _BAD_LABEL
-        outcomes = _outcomes(rejected, data, self._fields)
+        outcomes = _outcomes(rejected, self._reader, self._fields)
         times = np.where(np.ma.getmaskarray(columns["time"]), now, np.ma.filled(columns["time"], 0))
         labels = Labels(np.ma.filled(columns["id"], 0), times, columns["label"].astype(np.int8))
         return (labels if not outcomes.rejected else labels.take(rejected == _ACCEPTED)), outcomes.counts
@@ -237,43 +241,32 @@ class _Counted:
     rejected: int
 
 
-def _outcomes(reasons: IntArray, data: bytes, fields: Fields) -> _Counted:
-    """Count the outcomes; lines without id or time are looked at once more to tell what they are."""
+def _outcomes(reasons: IntArray, reader: Reader, fields: Fields) -> _Counted:
+    """Count the outcomes; records without id or time are looked at once more to tell what they are."""
     counts = Counter({REASONS[code]: int(n) for code, n in enumerate(np.bincount(reasons)) if n})
+    counts["malformed"] += len(reader.lost())
     expected = {_NO_ID: fields.id, _NO_TIMESTAMP: fields.timestamp}
-    suspects = np.flatnonzero(np.isin(reasons, list(expected)))
-    if suspects.size:
-        lines = [line for line in data.split(b"\n") if line.strip()]
-        for row in suspects:
-            better = _defect(lines[row], expected[int(reasons[row])] or "")
-            if better:
-                counts[REASONS[reasons[row]]] -= 1
-                counts[better] += 1
+    suspects = np.flatnonzero(np.isin(reasons, list(expected))).tolist()
+    for row, text in zip(suspects, reader.texts(suspects) if suspects else (), strict=True):
+        better = reader.defect(text, expected[int(reasons[row])] or "")
+        if better:
+            counts[REASONS[reasons[row]]] -= 1
+            counts[better] += 1
     return _Counted(+counts, int(reasons.size) - counts["accepted"])
 
 
-def _defect(line: bytes, expected: str) -> str | None:
-    """Return what is wrong with a line as a whole, None where it is an object that lacks a field."""
-    try:
-        record = json.loads(line.decode("utf-8-sig"), parse_int=float)
-    except (ValueError, RecursionError):
-        return "malformed"
-    if not isinstance(record, dict):
-        return "not_an_object"
-    for part in sql.parts(expected):
-        record = record.get(part) if isinstance(record, dict) else None
-    # A field that is there, though DuckDB gave none: it has refused the line for what else is in it.
-    return None if record in (None, "") else "malformed"
+def _times(fields: Fields) -> list[str]:
+    return [fields.timestamp] if fields.timestamp else []
 
 
-def _time_columns(path: str | None) -> dict[str, str]:
+def _time_columns(reader: Reader, path: str | None) -> dict[str, str]:
     if not path:
         return {"time": "NULL::BIGINT", "timed": "false"}
-    return {"time": sql.microseconds(sql.path(path)), "timed": f"{sql.path(path)} IS NOT NULL"}
+    return {"time": reader.time(path), "timed": f"{reader.column(path)} IS NOT NULL"}
 
 
-def _class_column(path: str | None, positive: str) -> str:
-    return sql.binary_class(sql.path(path), positive) if path else f"{ABSENT}::TINYINT"
+def _class_column(reader: Reader, path: str | None, positive: str) -> str:
+    return sql.binary_class(reader.column(path), positive) if path else f"{ABSENT}::TINYINT"
 
 
 def _scores(column: Any, wrong: BoolArray | None) -> FloatArray:

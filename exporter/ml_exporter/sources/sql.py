@@ -92,15 +92,20 @@ def microseconds(expression: str) -> str:
     `expression` is text: RFC 3339 (UTC where it has no zone; a date alone is its midnight), or a
     number of seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by its size.
     """
-    number = f"try_cast({expression} AS DOUBLE)"
+    # RFC 3339 allows t and z; DuckDB does not.
+    date = f"coalesce(try_cast({expression} AS TIMESTAMPTZ), try_cast(upper({expression}) AS TIMESTAMPTZ))"
+    number = since_1970(f"try_cast({expression} AS DOUBLE)")
+    # A cast that fails is slow, so text is not tried as a number, nor a number as a date.
+    return f"CASE WHEN ({expression})[5] = '-' THEN epoch_us({date}) ELSE {number} END"
+
+
+def since_1970(number: str) -> str:
+    """Return a number of seconds, milliseconds, microseconds or nanoseconds since 1970 in microseconds."""
     scaled = (
         f"CASE WHEN abs({number}) < 1e11 THEN {number} * 1e6 WHEN abs({number}) < 1e14 THEN {number} * 1e3 "
         f"WHEN abs({number}) < 1e17 THEN {number} ELSE {number} / 1e3 END"
     )
-    # RFC 3339 allows t and z; DuckDB does not.
-    date = f"coalesce(try_cast({expression} AS TIMESTAMPTZ), try_cast(upper({expression}) AS TIMESTAMPTZ))"
-    # A cast that fails is slow, so text is not tried as a number, nor a number as a date.
-    return f"CASE WHEN ({expression})[5] = '-' THEN epoch_us({date}) ELSE try_cast(round({scaled}) AS BIGINT) END"
+    return f"try_cast(round({scaled}) AS BIGINT)"
 
 
 def code(expression: str, values: Sequence[str], otherwise: int) -> str:

@@ -9,7 +9,6 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,20 +16,14 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.process import Exporter, wait_for
-from tests.support.site import START, Site, model, prediction
+from tests.support.serving import FAST, live, running, values
+from tests.support.site import Site, model, prediction
 
 from ml_exporter.cli import main
 from ml_exporter.config import ConfigError
 from ml_exporter.engine import Engine, Snapshot
-from ml_exporter.service import HostPaths, Service
+from ml_exporter.service import Service
 from ml_exporter.store import Store
-
-FAST = {"state": "state.duckdb", "evaluation_interval": "50ms", "birth_hold": "0"}
-
-
-def live(offset: float = 0.0) -> float:
-    """Seconds after START of the wall clock, which the service runs on."""
-    return time.time() - START + offset
 
 
 @pytest.fixture
@@ -53,30 +46,6 @@ def quick_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def service(site: Site) -> Iterator[Service]:
     with running(site) as made:
         yield made
-
-
-@contextmanager
-def running(site: Site) -> Iterator[Service]:
-    """A service that is stopped whatever happens; once stopped it only answers."""
-    config = site.config()
-    disabled = frozenset({"host", "process"})
-    made = Service(
-        config, Store(config.exporter.state), logging.getLogger("ml_exporter"), HostPaths(), disabled
-    )
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-def values(service: Service) -> dict[str, float]:
-    page = service.metrics(openmetrics=False, gzipped=False).decode()
-    return {
-        f"{sample.name}{{{','.join(value for _, value in sorted(sample.labels.items()))}}}": sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
 
 
 def is_ready(service: Service) -> bool:

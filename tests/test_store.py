@@ -7,11 +7,10 @@ import textwrap
 import time
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pytest
 
-from ml_exporter.store import LAYOUT, StateError, Store
+from ml_exporter.store import Store
 
 
 def count(store: Store, table: str) -> int:
@@ -119,68 +118,11 @@ def test_size_counts_the_file_and_its_log(tmp_path: Path) -> None:
     assert Store(None).size() == 0
 
 
-def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    Store(tmp_path / "new folder" / "state.duckdb").close()
-    assert (tmp_path / "new folder" / "state.duckdb").stat().st_mode & 0o777 == 0o600
-
-
-def test_another_layout_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "state.duckdb"
-    store = Store(path)
-    store.connection.execute("UPDATE meta SET value = '99' WHERE key = 'layout'")
-    store.close()
-    with pytest.raises(StateError) as caught:
-        Store(path)
-    assert str(caught.value) == (
-        f"{path}: has state layout 99, this version reads layout {LAYOUT}; "
-        "use the exporter that wrote it, or name another file in exporter.state"
-    )
-
-
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state.duckdb"
-    path.write_text('{"id": 1}\n' * 1000, encoding="utf-8")
-    with pytest.raises(
-        StateError, match=r"not a valid DuckDB database file!; name another file in"
-    ) as caught:
-        Store(path)
-    assert str(caught.value).startswith(f"{path}: cannot be opened as state: ")
-    assert path.read_text(encoding="utf-8").startswith('{"id": 1}')
-
-
-def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state.duckdb"
-    with duckdb.connect(str(path)) as other:
-        other.execute("CREATE TABLE customers (id INTEGER)")
-    with pytest.raises(
-        StateError, match=r"is somebody else's database; name another file in exporter\.state"
-    ):
-        Store(path)
-    with duckdb.connect(str(path)) as other:
-        assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("customers",)]
-
-
-def test_a_second_process_is_refused_and_told_who_has_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "state.duckdb"
-    store = Store(path)
-    opening = (
-        "import sys; from pathlib import Path; from ml_exporter.store import Store; Store(Path(sys.argv[1]))"
-    )
-    second = subprocess.run(
-        [sys.executable, "-c", opening, str(path)], capture_output=True, text=True, check=False, timeout=60
-    )
-    store.close()
-    last = second.stderr.splitlines()[-1]
-    assert second.returncode == 1
-    assert f"{path}: cannot be opened as state: " in last
-    assert f"(PID {os.getpid()}) has it open; stop that process, or name another file" in last
-
-
 FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
-    import duckdb
     import numpy as np
+    from ml_exporter.state_file import StateUnavailableError
     from ml_exporter.store import Store
 
     def add(store, n):
@@ -203,7 +145,7 @@ FULL_DISK = """
         try:
             add(store, n)
             kept += n
-        except duckdb.Error:
+        except StateUnavailableError:
             failed += 1
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     add(store, 500)

@@ -22,7 +22,8 @@ from ml_exporter.profile_data import Rows
 from ml_exporter.profile_print import print_profile
 from ml_exporter.service import HostPaths, Service
 from ml_exporter.snapshot import config_page, join, log_page
-from ml_exporter.store import StateError, Store
+from ml_exporter.state_file import StateError
+from ml_exporter.store import Store
 from ml_exporter.web.app import create_app
 from ml_exporter.web.server import check_listen_host, parse_listen_address, serve
 

@@ -6,18 +6,20 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_exporter import __version__
 from ml_exporter.config import Config, load
 from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
+from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
 from ml_exporter.profile import ProfileError
 from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
+from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
 from ml_exporter.web.pages import Status
@@ -50,8 +52,10 @@ class Service:
         self._logger = logger
         self._host = host
         self._disabled = disabled
-        self._engine = Engine(config, load_layouts(config), store)
-        self._config_page = _config_page(self._engine)
+        self._layouts = load_layouts(config)
+        # Made by the first evaluation, which waits until the state can be written.
+        self._engine: Engine | None = None
+        self._config_page = _config_page(config, self._layouts)
         self._snapshot: Snapshot | None = None
         self._log_page = LogPage(Rendered(), 0, 0)
         self._live_page = Rendered()
@@ -111,9 +115,9 @@ class Service:
                 raise ProfileError("exporter.state: cannot change while running; restart the exporter")
             layouts = load_layouts(config)
             with self._engine_lock:
-                engine = Engine(config, layouts, self._store)
-                page = _config_page(engine)
-                self._engine, self._config, self._config_page = engine, config, page
+                self._engine = self._engine and Engine(config, layouts, self._store)
+                self._config, self._layouts = config, layouts
+                self._config_page = _config_page(config, layouts)
         except Exception as error:
             self._reload_successful = False
             self._count_error("reload", error)
@@ -132,8 +136,8 @@ class Service:
     def _evaluate(self) -> bool:
         """Run one cycle and publish it; tell whether more can be read at once."""
         with self._engine_lock:
-            exporter = self._engine.config.exporter
-            snapshot = self._engine.cycle()
+            exporter = self._config.exporter
+            snapshot = self._cycle()
             page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
         self._log_page, self._snapshot, self._last_error = page, snapshot, ""
         for source in snapshot.sources:
@@ -144,6 +148,16 @@ class Service:
                 "pending_limit: %d predictions count as unlabelled before their time", snapshot.evicted
             )
         return snapshot.behind
+
+    def _cycle(self) -> Snapshot:
+        if self._engine is None:
+            self._engine = Engine(self._config, self._layouts, self._store)
+        try:
+            return self._engine.cycle()
+        except StateDamagedError:
+            # What the engine knows goes with the state: the next one begins with a new state.
+            self._engine = None
+            raise
 
     def _note_problems(self, source: SourceStatus) -> None:
         """Log what is wrong with a source when it begins, not at every evaluation."""
@@ -207,7 +221,7 @@ class Service:
             reload_successful=self._reload_successful,
             reloaded=self._reloaded,
             errors=self._errors.copy(),
-            set_aside=0,
+            set_aside=self._store.set_aside,
             state_size=self._store.size(),
         )
 
@@ -217,13 +231,17 @@ class Service:
 
     def _count_error(self, area: str, error: Exception) -> None:
         self._count(area)
-        self._last_error = f": {error}"
-        self._logger.error("%s failed", area, exc_info=error)
+        known, self._last_error = self._last_error, f": {error}"
+        if not isinstance(error, StateError):
+            self._logger.error("%s failed", area, exc_info=error)
+        elif self._last_error != known:
+            # A disk stays full for hours: once is enough, and where in the code it showed tells nothing.
+            self._logger.error("%s failed: %s", area, error)
 
     def _count(self, area: str) -> None:
         with self._errors_lock:
             self._errors[area] += 1
 
 
-def _config_page(engine: Engine) -> Rendered:
-    return config_page((pipeline.model, pipeline.layouts) for pipeline in engine.pipelines)
+def _config_page(config: Config, layouts: Mapping[str, Mapping[str, Layout]]) -> Rendered:
+    return config_page((model, layouts[model.name]) for model in config.models)

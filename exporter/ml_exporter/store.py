@@ -7,7 +7,6 @@ either all of it or nothing. Without a path the state lives in memory.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,46 +15,57 @@ from typing import Any
 import duckdb
 import numpy as np
 
-LAYOUT = "1"
-"""Version of the tables below; a file of another version is refused by name."""
-
-_TABLES = """
-CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
-CREATE TABLE models (code USMALLINT PRIMARY KEY, name VARCHAR UNIQUE NOT NULL);
-CREATE TABLE documents (model USMALLINT, key VARCHAR, value VARCHAR NOT NULL, PRIMARY KEY (model, key));
-CREATE TABLE panes (model USMALLINT, version VARCHAR, kind VARCHAR, time_window VARCHAR, pane BIGINT, data BLOB);
-CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT);
-CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label TINYINT, used BOOLEAN);
-CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT,
-                      label TINYINT);
-"""
+from ml_exporter.state_file import (
+    StateDamagedError,
+    StateUnavailableError,
+    explain,
+    open_state,
+    set_aside,
+    times_set_aside,
+)
 
 PaneKey = tuple[str, str, str, int]
 """Version, kind of tally, window's name, pane number."""
 
 
-class StateError(Exception):
-    """A state file that cannot be used; the text names file and remedy."""
-
-
 class Store:
-    """The state's tables. One thread at a time."""
+    """The state's tables. One thread at a time.
+
+    A file that cannot be written at the moment is tried again by the next transaction. Raises StateError
+    for one that never can be used.
+    """
 
     def __init__(self, path: Path | None, memory_limit: str = "1GB") -> None:
         self.path = path
+        self.set_aside = 0
         self._memory_limit = memory_limit
-        self._broken = False
-        self.connection = _open(path, memory_limit)
+        # Stands in until the file can be opened; nothing is asked of it outside a transaction.
+        self.connection = duckdb.connect(":memory:")
+        self._broken = True
+        self._damaged: StateDamagedError | None = None
+        with suppress(StateUnavailableError):
+            try:
+                self._reopen()
+            except StateDamagedError:
+                self._reopen()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what happens inside, or none of it."""
+        """Commit what happens inside, or none of it.
+
+        Raises StateUnavailableError where the file cannot be written, and StateDamagedError where what it
+        gave back is not what was written; the next transaction begins with a new state then.
+        """
         if self._broken:
             self._reopen()
         try:
             self.connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
+        except duckdb.Error as error:
+            self._roll_back()
+            self._translate(error)
+            raise
         except BaseException:
             self._roll_back()
             raise
@@ -172,52 +182,27 @@ class Store:
             # After a write that failed, as on a full disk, DuckDB refuses everything on this connection.
             self._broken = self.path is not None
 
+    def _translate(self, error: duckdb.Error) -> None:
+        """Raise what is wrong with the state's file; an error of another kind is left alone."""
+        if self.path is None:
+            return
+        meaning = explain(error, self.path)
+        if isinstance(meaning, StateDamagedError):
+            self._broken, self._damaged = True, meaning
+            raise meaning from error
+        if isinstance(meaning, StateUnavailableError):
+            self._broken = True
+            raise meaning from error
+
     def _reopen(self) -> None:
         self.connection.close()
-        self.connection = _open(self.path, self._memory_limit)
+        if self.path and self._damaged:
+            set_aside(self.path, self._damaged)
+            self._damaged = None
+        try:
+            self.connection = open_state(self.path, self._memory_limit)
+        except StateDamagedError as error:
+            self._damaged = error
+            raise
+        self.set_aside = times_set_aside(self.connection)
         self._broken = False
-
-
-def _open(path: Path | None, memory_limit: str) -> duckdb.DuckDBPyConnection:
-    config: dict[str, Any] = {"threads": 1, "memory_limit": memory_limit}
-    if path is None:
-        connection = duckdb.connect(":memory:", config=config)
-        connection.execute(_TABLES)
-        return connection
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        connection = duckdb.connect(str(path), config=config)
-    except duckdb.Error as error:
-        raise StateError(f"{path}: cannot be opened as state: {_reason(error)}") from None
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables:
-        connection.execute(f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('layout', '{LAYOUT}'); COMMIT")
-        path.chmod(0o600)
-        return
-    if not tables >= {"meta", "models", "documents", "panes"}:
-        raise StateError(f"{path}: is somebody else's database; name another file in exporter.state")
-    found = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
-    if found != (LAYOUT,):
-        version = found[0] if found else "none"
-        raise StateError(
-            f"{path}: has state layout {version}, this version reads layout {LAYOUT}; "
-            "use the exporter that wrote it, or name another file in exporter.state"
-        )
-
-
-def _reason(error: duckdb.Error) -> str:
-    """Say why DuckDB could not open a file, and which process has it where DuckDB names one."""
-    text = str(error).splitlines()[0].removeprefix("IO Error: ")
-    holder = re.search(r"held in (.+ \(PID \d+\))", text)
-    if holder:
-        return f"{holder[1]} has it open; stop that process, or name another file in exporter.state"
-    return f"{text}; name another file in exporter.state"

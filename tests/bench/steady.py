@@ -28,7 +28,6 @@ import yaml
 from tests.bench import records
 from tests.bench.harness import ROOT, machine, make_profile, print_results
 
-
 WIDE = 300
 """Columns of a second model, which is idle: it is there for its series."""
 _STAMP = b'"ts":"'

@@ -44,7 +44,9 @@ class CsvReader(Reader):
         """Take a block of records."""
         if block.header and block.header != self._header:
             self._header, self._grammar = block.header, Grammar(block.header)
-        self._data = block.data.replace(b"\r\n", b"\n") if b"\r" in block.data else block.data
+        self._data = block.data
+        if b"\r" in self._data:
+            self._data = self._data.replace(b"\r\n", b"\n").removesuffix(b"\r")
         self._lost, self._sifted = [], False
         # These DuckDB reads otherwise than the grammar says, and does not complain.
         if b"\r" in self._data or b"\0" in self._data or len(self._header.names) < 2:

@@ -9,7 +9,7 @@ import duckdb
 
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
-from ml_exporter.sources.reader import Columns, Reader, aliased
+from ml_exporter.sources.reader import Columns, Reader, aliased, renamed
 
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN")
 _TIME = re.compile(r"TIMESTAMP.*|DATE")
@@ -70,7 +70,8 @@ class ParquetReader(Reader):
 
     def _select(self, select: Mapping[str, str], strict: bool) -> Columns:
         # The rows are part of the statement, so it never comes again.
-        return self._query(f"SELECT {aliased(select)} FROM {self._relation(self._types, strict)}")
+        relation = self._relation(self._types, strict)
+        return renamed(select, self._query(f"SELECT {aliased(select)} FROM {relation}"))
 
     def _find(self, path: str) -> tuple[str, str] | None:
         """Return the expression for a path in this file and its type, None where it has none."""

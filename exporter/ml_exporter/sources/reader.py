@@ -95,7 +95,7 @@ class Reader(ABC):
         """
         relation = self._relation(dict.fromkeys(paths.values(), "VARCHAR"), strict=False)
         present = {key: f"{self.column(path)} IS NOT NULL" for key, path in paths.items()}
-        found = self._query(f"SELECT {aliased(present)} FROM {relation}")
+        found = renamed(present, self._query(f"SELECT {aliased(present)} FROM {relation}"))
         return {key: null[key] & found[key] for key in paths}
 
     def _named(self, expressions: Mapping[str, str], times: Mapping[str, str]) -> str:
@@ -105,7 +105,8 @@ class Reader(ABC):
         return ", ".join(parts) or "1"
 
     def _select(self, select: Mapping[str, str], strict: bool) -> Columns:
-        return self._prepared(f"SELECT {aliased(select)} FROM {self._relation(self._types, strict)}")
+        relation = self._relation(self._types, strict)
+        return renamed(select, self._prepared(f"SELECT {aliased(select)} FROM {relation}"))
 
     def _prepared(self, statement: str) -> Columns:
         """Run a statement that comes again and again: planning it takes as long as hundreds of rows."""
@@ -146,5 +147,10 @@ class Memory:
 
 
 def aliased(select: Mapping[str, str]) -> str:
-    """Return expressions with their keys as names."""
-    return ", ".join(f"{expression} AS {sql.name(key)}" for key, expression in select.items())
+    """Return expressions with names of our own, since their keys may differ only in case."""
+    return ", ".join(f"{expression} AS o{number}" for number, expression in enumerate(select.values()))
+
+
+def renamed(select: Mapping[str, str], found: Columns) -> Columns:
+    """Return the columns of `aliased` expressions under the expressions' keys."""
+    return dict(zip(select, found.values(), strict=True))

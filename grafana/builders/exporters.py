@@ -101,16 +101,18 @@ def _errors() -> Panel:
         f"topk(4, sum by (area) (increase({select('ml_exporter_errors_total', SCOPE)}[$__range] @ end())))"
     )
     failed = f"count({select('ml_exporter_config_last_reload_successful', SCOPE)} == 0) or vector(0)"
+    aside = f"sum(increase({select('ml_exporter_state_set_aside_total', SCOPE)}[$__range]))"
     about = About(
         "Do exporters log errors?",
-        "0 a second in every area, and no exporter on an old config after a failed reload.",
-        ("MLReloadFailed",),
+        "0 a second in every area, no exporter on an old config after a failed reload, no state that was set aside.",
+        ("MLReloadFailed", "MLStateSetAside"),
     )
     return graph(
         about,
         [
             Line(f"{per_area} and on (area) {worst}", "errors in {{area}}"),
             Line(failed, "failed reloads", "limit"),
+            Line(aside, "damaged states"),
         ],
         unit="short",
         low=0,

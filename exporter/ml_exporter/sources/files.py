@@ -32,7 +32,7 @@ class Position:
     `head` is the hash of its first `length` bytes; `offset` is where the next line starts, in
     decompressed bytes, or the number of the next row; `skipping` is true inside a line that is too
     long. `inode` is a hint only: it changes when a file is copied or mounted anew. `ended` is the
-    size that a compressed or Parquet file had when it was read to its end, else 0.
+    size that a file had when it was read to its end, and nothing more is to come, else 0.
     """
 
     path: str
@@ -72,7 +72,8 @@ class Seen:
             return Position(self.path, head, length, self.start, False, self.inode, self.ended)
         # A position before the start is one from when a CSV file had but a part of its header.
         offset = max(old.offset, self.start)
-        return Position(self.path, head, length, offset, old.skipping, self.inode, old.ended)
+        ended = old.ended if not self.sized else self.ended if offset == self.size else 0
+        return Position(self.path, head, length, offset, old.skipping, self.inode, ended)
 
     def unread(self, position: Position) -> int:
         """Return how many bytes on disk are left to read."""

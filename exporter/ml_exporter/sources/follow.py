@@ -66,12 +66,16 @@ class Follower:
         stands. There is nothing where the file is not any more the one that was looked at.
         """
         file = self._chosen[position.key]
+        held = file.is_open
         try:
             yield from file.blocks(position, line_limit, complete, block)
         except FileNotFoundError:  # it is not held, and has gone since the look, or has another name
             return
         except OSError as error:
             self._problems.append(f"{file.path}: {error.strerror}")
+        finally:
+            if not held:
+                file.let_go()
 
     def _named(self) -> dict[Identity, Followed]:
         """Return the files that the pattern matches now, oldest first."""
@@ -108,10 +112,10 @@ class Follower:
         """Hold on to files that may be deleted before they are read, and let others go."""
         paths = {file.path for file in named}
         for file in gone:
-            # Whoever deletes a file may still write to it, until there is another of its name.
-            file.is_finished = file.quiet_looks >= (1 if file.path in paths else PATIENCE)
             if file.is_finished and file not in unread:
                 file.let_go()
+            # Whoever deletes a file may still write to it, until there is another of its name.
+            file.is_finished = file.quiet_looks >= (1 if file.path in paths else PATIENCE)
         held = {id(file) for file in (*named[max(len(named) - HELD, 0) :], *unread[:HELD])}
         for file in named:
             file.is_finished = False

@@ -79,7 +79,7 @@ class Followed:
         if not self._head:
             return None
         start = self._header.length if self._header else 0
-        ended = 0
+        ended = size if self.is_finished else 0
         if from_end and self._is_sized:
             start = max(start, line_end(self.open(), 0, size))
         elif from_end:

@@ -55,11 +55,24 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def report(folder: Path, part: str, figures: Mapping[str, Any]) -> None:
+    """Print a part's figures as JSON and keep them for `tests.bench.figures`."""
+    text = json.dumps({"machine": machine(), **figures})
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    (folder / "results" / f"{part}.json").write_text(text)
+    print(text)
+
+
+def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the cells of a table, the heading first; `columns` maps a row's keys to headings."""
+    return [list(columns.values()), *([_cell(row.get(key)) for key in columns] for row in rows)]
+
+
 def print_results(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table (`columns` maps a row's keys to headings) of which the first column is text."""
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns.values(), *cells, strict=True)]
-    for line in (list(columns.values()), *cells):
+    """Print a table of which the first column is text."""
+    lines = table(columns, rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         first, *others = (
             text.ljust(width) if index == 0 else text.rjust(width)
             for index, (text, width) in enumerate(zip(line, widths, strict=True))

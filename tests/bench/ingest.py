@@ -8,13 +8,12 @@ Contenders take turns, and the medians are compared, so that a machine that is b
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import records
-from tests.bench.harness import ROOT, machine, make_profile, print_results, run
+from tests.bench.harness import ROOT, make_profile, print_results, report, run
 
 COLUMNS = {
     "name": "medians",
@@ -86,9 +85,7 @@ def main() -> None:
     make_profile(records.config(folder, "nested.jsonl"), "bench", folder / "profile.jsonl")
     results = measure(folder, flags.rows, flags.repeats)
     print_results(COLUMNS, results)
-    print(
-        json.dumps({"rows": flags.rows, "repeats": flags.repeats, "machine": machine(), "results": results})
-    )
+    report(flags.folder, "ingest", {"rows": flags.rows, "repeats": flags.repeats, "results": results})
 
 
 if __name__ == "__main__":

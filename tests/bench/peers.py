@@ -11,7 +11,6 @@ without further work. A peer that cannot be installed or fails is listed with it
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import venv
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import records
-from tests.bench.harness import ROOT, machine, make_profile, print_results, run, run_command
+from tests.bench.harness import ROOT, make_profile, print_results, report, run, run_command
 
 REFERENCE_ROWS = 50_000
 OURS = "ml_exporter"
@@ -162,9 +161,7 @@ def main() -> None:
     make_profile(records.config(folder, "nested.jsonl"), "bench", folder / "profile.jsonl")
     results = measure(folder, flags.folder / "venvs", flags.rows, flags.repeats)
     print_results(COLUMNS, results)
-    print(
-        json.dumps({"rows": flags.rows, "repeats": flags.repeats, "machine": machine(), "results": results})
-    )
+    report(flags.folder, "peers", {"rows": flags.rows, "repeats": flags.repeats, "results": results})
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ vary. The second table times evaluations of `serve` with nothing new to read.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import records, shapes
-from tests.bench.harness import ROOT, machine, make_profile, print_results, run
+from tests.bench.harness import ROOT, make_profile, print_results, report, run
 
 Result = dict[str, float | int | str]
 
@@ -132,7 +131,7 @@ def main() -> None:
     print_results(COLUMNS, runs)
     print()
     print_results(CYCLE_COLUMNS, cycles)
-    print(json.dumps({"machine": machine(), "runs": runs, "cycles": cycles}))
+    report(flags.folder, "scale", {"runs": runs, "cycles": cycles})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import yaml
 from tests.bench import records
-from tests.bench.harness import ROOT, machine, make_profile, print_results
+from tests.bench.harness import ROOT, make_profile, print_results, report
 
 WIDE = 300
 """Columns of a second model, which is idle: it is there for its series."""
@@ -194,11 +194,9 @@ def main() -> None:
             result = watch(port, psutil.Process(exporter.pid), writer)
         finally:
             exporter.terminate()
-    print_results(
-        {"name": f"{flags.rate:,} rows/s for {flags.seconds:g} s", "value": ""},
-        [{"name": name, "value": value} for name, value in result.items()],
-    )
-    print(json.dumps({"rate": flags.rate, "seconds": flags.seconds, "machine": machine(), **result}))
+    rows = [{"name": name, "value": value} for name, value in result.items()]
+    print_results({"name": f"{flags.rate:,} rows/s for {flags.seconds:g} s", "value": ""}, rows)
+    report(flags.folder, "steady", {"rate": flags.rate, "seconds": flags.seconds, "results": rows})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.bench import contenders, harness, peers, records, shapes
+from tests.bench import contenders, figures, harness, peers, records, shapes
 
 from ml_exporter import cli
 
@@ -116,3 +116,15 @@ def test_a_peer_that_cannot_be_installed_is_listed_with_its_error(
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     harness.print_results({"name": "", "n": "rows"}, [{"name": "one", "n": 1_000_000}, {"name": "two"}])
     assert capsys.readouterr().out.splitlines() == ["          rows", "one  1,000,000", "two           "]
+
+
+def test_figures_replace_what_is_between_the_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.report(tmp_path, "steady", {"results": [{"name": "cpu_share", "value": 0.5}]})
+    assert '"cpu_share"' in capsys.readouterr().out
+    text = figures.fill(
+        f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n", figures.section(tmp_path / "results")
+    )
+    assert "| steady state | value |\n| --- | ---: |\n| cpu_share | 0.50 |\n" in text
+    assert (text.startswith("before\n"), text.endswith("\nafter\n"), "old" in text) == (True, True, False)

@@ -35,10 +35,12 @@ class Store:
     for one that never can be used.
     """
 
-    def __init__(self, path: Path | None, memory_limit: str = "1GB") -> None:
+    def __init__(self, path: Path | None, memory_limit: str | None = None) -> None:
         self.path = path
         self.set_aside = 0
-        self._memory_limit = memory_limit
+        # Beside a file 50 million waiting predictions need no more: what does not fit is read again, or
+        # spilled beside it. In memory all rows have to fit.
+        self._memory_limit = memory_limit or ("1GB" if path is None else "250MB")
         # Stands in until the file can be opened; nothing is asked of it outside a transaction.
         self.connection = duckdb.connect(":memory:")
         self._broken = True

@@ -1,0 +1,155 @@
+"""The label join at scale: memory with many waiting predictions, time with many that have matured.
+
+    python -m tests.bench.labels [--pending 50000000] [--folder var/bench]
+
+Fills a state with waiting predictions and measures, in a process of its own, what a cycle costs then:
+10,000 labels that come, 10,000 predictions that become mature, the count of what waits, the first look
+at quality, the commit. Then the same with a million that wait and 0, 1 and 10 million that have matured
+and are remembered. Prints medians in milliseconds, memory in MB, as a table and as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from tests.bench.harness import ROOT, machine, print_results, run_command
+
+from ml_exporter.labels import Rules, Waiting
+from ml_exporter.recent import recent
+from ml_exporter.sources.batch import Labels
+from ml_exporter.store import Store
+
+DAY = 86_400_000_000
+NOW = 20_000 * DAY
+MATURITY = 7 * DAY
+BATCH = 10_000
+CYCLES = 7
+COLUMNS = {
+    "name": "state",
+    "add_labels": "labels ms",
+    "judge": "judge ms",
+    "count": "count ms",
+    "first_look": "first look ms",
+    "commit": "commit ms",
+    "peak_mb": "peak MB",
+    "file_mb": "file MB",
+}
+
+
+def fill(path: Path, pending: int, matured: int) -> None:
+    """Write a state: predictions wait evenly over the maturity, a tenth have a label; older ones have matured."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    store = Store(path, "4GB")
+    code = store.model_code("m")
+    # The id of a prediction is the hash of its number, and numbers go up with time.
+    store.connection.execute(
+        f"INSERT INTO matured SELECT {code}, hash(i), {NOW - MATURITY} - ({matured} - i) * {25 * DAY // (matured or 1)}, "
+        f"0, NULL, NULL, if(i % 10 = 0, 1, NULL) FROM range({matured}) t(i)"
+    )
+    step = MATURITY // pending
+    store.connection.execute(
+        f"INSERT INTO pending SELECT {code}, hash({matured} + i), {NOW - MATURITY} + i * {step}, 0, 0.25, 0 "
+        f"FROM range({pending}) t(i)"
+    )
+    store.connection.execute(
+        f"INSERT INTO labels SELECT {code}, hash({matured} + i * 10), {NOW - MATURITY} + i * 10 * {step} + 1, "
+        f"1, false FROM range({pending // 10}) t(i)"
+    )
+    store.close()
+
+
+class Clock:
+    """Times parts of a cycle by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        started = time.perf_counter()
+        yield
+        self.seconds.setdefault(name, []).append(time.perf_counter() - started)
+
+
+def labels_of(first: int, now: int) -> Labels:
+    """Return labels of predictions that have none, from number `first` on."""
+    found = duckdb.execute(f"SELECT hash({first} + i * 10 + 1) AS id FROM range({BATCH}) t(i)").fetchnumpy()
+    return Labels(found["id"], np.full(BATCH, now), np.zeros(BATCH, np.int8))
+
+
+def measure(path: Path, pending: int, matured: int) -> dict[str, float]:
+    """Run cycles on a state that `fill` has written; return milliseconds by part, and memory."""
+    clock, step = Clock(), MATURITY // pending
+    store = Store(path)
+    waiting = Waiting(store, store.model_code("m"), Rules(MATURITY, 30 * DAY))
+    for cycle in range(CYCLES):
+        now = NOW + cycle * BATCH * step
+        labels = labels_of(matured + pending // 2 + cycle * BATCH * 10, now)
+        with clock.part("commit"), store.transaction():
+            with clock.part("add_labels"):
+                waiting.add_labels(labels, now)
+            with clock.part("judge"):
+                waiting.judge(now, now)
+            with clock.part("count"):
+                waiting.pending()
+            with clock.part("first_look"):
+                recent(store, 0, MATURITY, now, [now - DAY // 24, now - DAY, now - 7 * DAY])
+    store.close()
+    return {
+        **{name: statistics.median(seconds) * 1e3 for name, seconds in clock.seconds.items()},
+        "peak_mb": peak(),
+        "file_mb": path.stat().st_size / 1e6,
+    }
+
+
+def peak() -> float:
+    """Return the most memory that this process ever had, in MB; ru_maxrss would tell its parent's as well."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) / 1e3
+
+
+def case(folder: Path, pending: int, matured: int) -> dict[str, float | str]:
+    """Fill and measure one state, the latter in a process of its own."""
+    path = folder / "labels.duckdb"
+    fill(path, pending, matured)
+    command = [sys.executable, "-m", "tests.bench.labels", "--measure", str(path)]
+    found = run_command([*command, "--pending", str(pending), "--matured", str(matured)])
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    return {"name": f"{pending:,} wait, {matured:,} have matured", **found}
+
+
+def main() -> None:
+    """Measure all cases, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pending", type=int, default=50_000_000)
+    parser.add_argument("--matured", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=ROOT / "var/bench")
+    parser.add_argument("--measure", type=Path, help="a state that is there, in this process")
+    flags = parser.parse_args()
+    if flags.measure:
+        print(json.dumps(measure(flags.measure, flags.pending, flags.matured)))
+        return
+    flags.folder.mkdir(parents=True, exist_ok=True)
+    few = min(flags.pending, 1_000_000)
+    cases = [(few, 0), (few, 1_000_000), (few, 10_000_000), (flags.pending, 0)]
+    rows = [case(flags.folder, *numbers) for numbers in cases]
+    print_results(COLUMNS, rows)
+    print(json.dumps({"machine": machine(), "labels": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,10 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.support.process import Exporter, wait_for
 from tests.support.site import FIELDS, LABEL_FIELDS
-
-KILLS = 5
 
 
 @dataclass
@@ -84,13 +83,20 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def test_every_counter_ends_at_what_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(5, id="short"),
+        pytest.param(30, id="long", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+    ],
+)
+def test_every_counter_ends_at_what_was_written(tmp_path: Path, kills: int) -> None:
     draw, exporter, seen = random.Random(11), Exporter(write_config(tmp_path)), dict[str, float]()
 
     def scrape() -> dict[str, float]:
         found = {
             name: value
-            for name, value in exporter.samples(("counter",)).items()
+            for name, value in exporter.samples(("counter", "histogram")).items()
             if name.startswith("ml_") and "exporter" not in name
         }
         for name, value in seen.items():
@@ -102,7 +108,7 @@ def test_every_counter_ends_at_what_was_written(tmp_path: Path) -> None:
     thread = threading.Thread(target=writer.run)
     thread.start()
     try:
-        for _ in range(KILLS):
+        for _ in range(kills):
             with exporter:
                 deadline = time.monotonic() + draw.uniform(0.2, 0.9)
                 while time.monotonic() < deadline:

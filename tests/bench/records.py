@@ -62,7 +62,12 @@ def write_long(folder: Path, rows: int) -> None:
 def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) -> Path:
     """Write a configuration of everything on for one of the files, and return its path."""
     flat = log.startswith("flat")
-    fields = {"timestamp": "ts", "version": "version", "score": "score", "prediction": "prediction"}
+    fields: dict[str, object] = {
+        "timestamp": "ts",
+        "version": "version",
+        "score": "score",
+        "prediction": "prediction",
+    }
     fields |= {"id": "id", "latency_seconds": "latency_s", "features": list(FEATURES) if flat else "features"}
     model = {
         "name": "bench",

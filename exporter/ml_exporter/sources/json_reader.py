@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import duckdb
 import numpy as np
@@ -81,6 +82,22 @@ class JsonReader(Reader):
 
         `paths` are dotted paths by column, `null` is where the columns have no value.
         """
+        rows = np.flatnonzero(np.logical_or.reduce(list(null.values())))
+        # Few lines are in question, and most often nothing is wrong with them.
+        self._memory.write(b"\n".join(self.texts(rows.tolist())))
+        with suppress(duckdb.Error):
+            numbers = [path for path in paths.values() if self._types[path] == "DOUBLE"]
+            values = dict.fromkeys(numbers, "DOUBLE")
+            if len(numbers) == len(paths):
+                self._query(f"SELECT {', '.join(map(self.column, numbers))} FROM {self._relation(values, True)}")
+                return {}
+        part = self._wrong_types(paths, {key: mask[rows] for key, mask in null.items()})
+        wrong = {key: np.zeros(mask.size, np.bool_) for key, mask in null.items()}
+        for key, found in part.items():
+            wrong[key][rows] = found
+        return wrong
+
+    def _wrong_types(self, paths: Mapping[str, str], null: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
         wrong = super().wrong_types(paths, null)
         for parent in {parent for path in paths.values() for parent in sql.parents(path)}:
             below = [key for key, path in paths.items() if parent in sql.parents(path)]

@@ -42,7 +42,7 @@ class ParquetReader(Reader):
         self._path = block.file.path
         if block.start.head != self._described:
             self._described = block.start.head
-            self._found = {path: found for path in self._types if (found := self._find(path))}
+            self._found = self._find_all()
 
     def columns(self, select: Mapping[str, str]) -> tuple[Columns, bool]:
         """Return what expressions give on the rows, and whether their columns are of the types asked for."""
@@ -73,15 +73,29 @@ class ParquetReader(Reader):
         relation = self._relation(self._types, strict)
         return renamed(select, self._query(f"SELECT {aliased(select)} FROM {relation}"))
 
+    def _find_all(self) -> dict[str, tuple[str, str]]:
+        """Return the expression and the type of each path that this file has."""
+        usual = {path: sql.path(path) for path in self._types}
+        types = self._describe(list(usual.values()))
+        if types is not None:
+            return {path: (usual[path], kind) for path, kind in zip(usual, types, strict=True)}
+        return {path: found for path in usual if (found := self._find(path))}
+
     def _find(self, path: str) -> tuple[str, str] | None:
-        """Return the expression for a path in this file and its type, None where it has none."""
         for expression in (sql.path(path), sql.name(".".join(sql.parts(path)))):
-            try:
-                described = self._db.execute(f"DESCRIBE SELECT {expression} FROM {self._file()}").fetchone()
-            except duckdb.Error:
-                continue
-            return (expression, str(described[1])) if described else None
+            types = self._describe([expression])
+            if types is not None:
+                return expression, types[0]
         return None
+
+    def _describe(self, expressions: Sequence[str]) -> list[str] | None:
+        """Return the types of expressions, None where the file lacks one of them."""
+        named = ", ".join(f"{expression} AS e{number}" for number, expression in enumerate(expressions))
+        try:
+            rows = self._db.execute(f"DESCRIBE SELECT {named} FROM {self._file()}").fetchall()
+        except duckdb.Error:
+            return None
+        return [str(row[1]) for row in rows]
 
     def _relation(self, types: Mapping[str, str], strict: bool) -> str:  # noqa: ARG002 - never strict
         values = {path: self._value(path, kind) for path, kind in types.items()}

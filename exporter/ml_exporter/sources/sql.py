@@ -142,7 +142,9 @@ def binary_class(expression: str, positive: str) -> str:
     if positive.lower() in _TRUE + _FALSE:
         truth = positive.lower() in _TRUE
         yes, no = (_TRUE, _FALSE) if truth else (_FALSE, _TRUE)
-        cases = f"WHEN {lowered} IN {_in(yes)} THEN 1 WHEN {lowered} IN {_in(no)} THEN 0 ELSE -2"
+        # Nearly all values are the first two, and comparing is cheaper than lowering.
+        cases = f"WHEN {expression} = {text(yes[0])} THEN 1 WHEN {expression} = {text(no[0])} THEN 0 "
+        cases += f"WHEN {lowered} IN {_in(yes)} THEN 1 WHEN {lowered} IN {_in(no)} THEN 0 ELSE -2"
     else:
         cases = f"WHEN {expression} = {text(positive)} THEN 1 ELSE 0"
     return f"CASE WHEN {expression} IS NULL THEN -1 {cases} END::TINYINT"

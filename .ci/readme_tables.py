@@ -82,7 +82,7 @@ MEANINGS = {
     "models[].tol": "loss beyond the expected that is tolerated",
     "models[].processes": "the groups of `host.processes` that serve the model",
     "models[].retrain": "how retraining is asked for",
-    "models[].dead_letter": "file for rejected lines",
+    "models[].dead_letter": "file for rejected records with their reasons: `path`, `max_bytes` (64MiB; once that is full it becomes `path`.1)",
 }
 _WHOLE = {
     "predictions.fields",

@@ -83,7 +83,6 @@ WITHOUT_EFFECT = (
     "models[].tol",
     "models[].processes",
     "models[].retrain",
-    "models[].dead_letter",
     "models[].slo.tolerance",
     "models[].slo.page",
 )

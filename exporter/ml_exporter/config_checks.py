@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatch
 
 from ml_exporter.config_model import Model, Root
 from ml_exporter.config_source import Location
@@ -81,6 +82,7 @@ def check_model(model: Model, at: Location) -> Iterator[Finding]:
         _versions,
         _lists,
         _columns,
+        _dead_letter,
     )
     for check in checks:
         for found in check(model):
@@ -183,3 +185,13 @@ def _columns(model: Model) -> Iterator[Finding]:
     for name, column in model.columns.items():
         if column.min is not None and column.max is not None and column.min > column.max:
             yield Finding(("columns", name, "min"), "is above max", "exchange them")
+
+
+def _dead_letter(model: Model) -> Iterator[Finding]:
+    path = model.dead_letter.path if model.dead_letter else None
+    logs = [model.predictions.path, *([model.labels.path] if model.labels else [])]
+    # A file that is read as a log would be rejected line by line, again and again.
+    if path and any(path.match(log) or fnmatch(str(path), log.replace("**/", "*")) for log in logs):
+        yield Finding(
+            ("dead_letter", "path"), "is read as a log too", "name a file that no log's path matches"
+        )

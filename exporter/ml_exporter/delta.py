@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,6 +17,7 @@ from ml_exporter.sources.batch import Labels, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Position
+from ml_exporter.sources.outcomes import Letter
 from ml_exporter.windows import step_of
 
 OWN_COLUMNS = ("score", "prediction", "label")
@@ -29,7 +30,8 @@ class Delta:
 
     `counts` are tallies by version as the log names it, `outside` the accepted predictions that are
     in no window, `newest` the latest accepted time stamp (microseconds), `position` how far the
-    file is read. `predictions` and `labels` are the rows that wait.
+    file is read. `predictions` and `labels` are the rows that wait, `letters` what was rejected if
+    that is to be kept.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Delta:
     outside: int = 0
     predictions: Predictions | None = None
     labels: Labels | None = None
+    letters: Sequence[Letter] = ()
 
 
 class PredictionReader:
@@ -49,6 +52,7 @@ class PredictionReader:
         self._steps = [step_of(window.seconds) for window in model.windows]
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
+        self._keep_letters = model.dead_letter is not None
         numbers, categories, values = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
             _fields(model),
@@ -68,13 +72,14 @@ class PredictionReader:
         microseconds.
         """
         rows, outcomes = self._decoder.decode(block, wall)
+        letters = _letters(self._decoder, block) if self._keep_letters else ()
         outcomes["too_long"] += block.too_long
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if len(rows) else None
         counts, outside = self._count(rows, clock if clock is not None else newest or 0)
-        return Delta("predictions", block.end, +outcomes, newest, counts, outside, predictions=rows)
+        return Delta("predictions", block.end, +outcomes, newest, counts, outside, rows, letters=letters)
 
     def _count(self, rows: Predictions, clock: int) -> tuple[dict[str, Counts], int]:
         counts, outside = {}, 0
@@ -93,6 +98,7 @@ class LabelReader:
 
     def __init__(self, model: Model) -> None:
         assert model.labels is not None
+        self._keep_letters = model.dead_letter is not None
         fields = model.labels.fields
         self._decoder = LabelDecoder(
             Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label),
@@ -103,12 +109,17 @@ class LabelReader:
     def read(self, block: Block, wall: int, until: int | None = None) -> Delta:
         """Decode a block; `wall` and `until` as in PredictionReader.read."""
         rows, outcomes = self._decoder.decode(block, wall)
+        letters = _letters(self._decoder, block) if self._keep_letters else ()
         outcomes["too_long"] += block.too_long
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if rows.times.size else None
-        return Delta("labels", block.end, +outcomes, newest, {}, labels=rows)
+        return Delta("labels", block.end, +outcomes, newest, {}, labels=rows, letters=letters)
+
+
+def _letters(decoder: PredictionDecoder | LabelDecoder, block: Block) -> list[Letter]:
+    return decoder.letters() + [Letter("too_long", b"")] * block.too_long
 
 
 def feature_paths(

@@ -24,6 +24,7 @@ from ml_exporter.parallel import Shared, in_order
 from ml_exporter.profile import Profile, load
 from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.dead_letters import DeadLetters
 from ml_exporter.sources.files import Listing, log_name
 from ml_exporter.sources.follow import Follower
 from ml_exporter.state import ModelState
@@ -54,7 +55,8 @@ class Snapshot:
     """What one cycle has committed: reports with the states they were made from.
 
     `behind` tells that more can be read at once, `evicted` how many predictions were counted as
-    unlabelled before their time because more than `exporter.pending_limit` waited.
+    unlabelled before their time because more than `exporter.pending_limit` waited, `unwritten` why
+    rejected records could not be kept.
     """
 
     time: float
@@ -63,6 +65,7 @@ class Snapshot:
     sources: tuple[SourceStatus, ...]
     behind: bool
     evicted: int
+    unwritten: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -81,6 +84,8 @@ class Pipeline:
         self._labels = Shared(LabelReader(model) for _ in range(WORKERS)) if model.labels else None
         logs = {"predictions": model.predictions} | ({"labels": model.labels} if model.labels else {})
         self._files = {source: Follower(log.path, log.format) for source, log in logs.items()}
+        kept = model.dead_letter
+        self.letters = DeadLetters(model.name, kept.path, kept.max_bytes) if kept else None
         self.waiting = Waiting(store, self._code, rules(model))
         self.evicted = 0
         self.state = ModelState(model, layouts)
@@ -121,6 +126,8 @@ class Pipeline:
 
     def restore(self) -> None:
         """Return to what is committed."""
+        if self.letters:
+            self.letters.drop()
         self.state = ModelState(self.model, self.layouts)
         if not self.state.load(self._store, self._code):
             self.waiting.forget()
@@ -136,6 +143,8 @@ class Pipeline:
         read, last = 0, None
         for block, delta in in_order(self._workers, decode, islice(blocks, limit), WORKERS):
             self._merge(delta, now, now if live else until or delta.newest or now)
+            if live and self.letters:
+                self.letters.add(source, block.end.path, now / MICROSECONDS, delta.letters)
             read += block.size
             last = delta
         following = next(blocks, None) if live else None
@@ -251,6 +260,9 @@ class Engine:
             for pipeline in self.pipelines:
                 pipeline.save()
         self._committed = True
+        letters = [pipeline.letters for pipeline in self.pipelines if pipeline.letters]
+        for file in letters:
+            file.flush()
         sources = tuple(item for _, _, status in done for item in status)
         return Snapshot(
             now / MICROSECONDS,
@@ -259,6 +271,7 @@ class Engine:
             sources,
             behind=any(item.read_until is not None and not item.problems for item in sources),
             evicted=sum(pipeline.evicted for pipeline in self.pipelines),
+            unwritten=tuple(file.problem for file in letters if file.problem),
         )
 
 

@@ -142,6 +142,9 @@ class Service:
         self._log_page, self._snapshot, self._last_error = page, snapshot, ""
         for source in snapshot.sources:
             self._note_problems(source)
+        for problem in snapshot.unwritten:
+            self._count("dead_letter")
+            self._logger.error("dead_letter: %s", problem)
         if snapshot.evicted:
             self._count("pending_limit")
             self._logger.error(

@@ -14,8 +14,9 @@ from tests.support.records import FIELDS, NOW, TIME, masks
 from ml_exporter.sources.batch import Predictions
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.csv_records import Grammar, read_header
-from ml_exporter.sources.decode import REASONS, Fields, LabelDecoder, PredictionDecoder
+from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Position
+from ml_exporter.sources.outcomes import REASONS
 
 NAMES = ("id", "ts", "version", "score", "prediction", "latency_s", "x", "y", "c")
 GOOD = f"a,{TIME},1,0.75,true,0.25,1.5,2,red".encode()

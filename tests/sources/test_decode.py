@@ -23,7 +23,8 @@ from tests.support.records import (
     raw,
 )
 
-from ml_exporter.sources.decode import REASONS, LabelDecoder, PredictionDecoder
+from ml_exporter.sources.decode import LabelDecoder, PredictionDecoder
+from ml_exporter.sources.outcomes import REASONS
 
 
 @pytest.mark.parametrize(

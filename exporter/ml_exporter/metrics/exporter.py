@@ -12,7 +12,7 @@ from ml_exporter import __version__
 from ml_exporter.engine import SourceStatus
 from ml_exporter.metrics.catalogue import Families
 
-AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit")
+AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit", "dead_letter")
 """Where errors are counted."""
 
 

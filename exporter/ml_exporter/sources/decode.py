@@ -7,22 +7,19 @@ pass is it read leniently, and then the records and values in question are looke
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ml_exporter.sources import sql
+from ml_exporter.sources import outcomes, sql
 from ml_exporter.sources.batch import ABSENT, INVALID, Labels, Numbers, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.formats import READERS
+from ml_exporter.sources.outcomes import Letter
 from ml_exporter.sources.reader import Columns, Reader
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-
-FUTURE_TOLERANCE = 3600 * 1_000_000
-"""A time stamp further ahead of the wall clock than this, in microseconds, is rejected."""
 
 VERSION_CODES = 64
 """So many versions are told apart; all others are "other"."""
@@ -30,7 +27,6 @@ VERSION_LENGTH = 200
 """Longer names of versions are "other"."""
 UNKNOWN_VERSION = "unknown"
 OTHER_VERSION = "other"
-_NO_TIME = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class PredictionDecoder:
         lists = {f"c {name}": values[name] for name in categories}
         self._reader = READERS[form](self._types, _times(fields), lists)
         self._select = self._expressions()
+        self._reasons: IntArray = np.zeros(0, np.int64)
 
     def decode(self, block: Block, now: int) -> tuple[Predictions, Outcomes]:
         """Decode a block; `now` is the wall clock in microseconds, which `future` is judged by."""
@@ -82,11 +79,16 @@ class PredictionDecoder:
         columns, sound = self._reader.columns(self._select)
         if self._learn_versions(columns["version"]):
             columns, sound = self._reader.columns(self._select)
-        rejected = _rejections(columns, now, needs_id=self._fields.id is not None)
-        wrong = self._wrong_types(columns, sound, rejected == _ACCEPTED)
-        outcomes = _outcomes(rejected, self._reader, self._fields)
+        self._reasons = outcomes.outcomes_of(columns, now, needs_id=self._fields.id is not None)
+        accepted = self._reasons == outcomes.ACCEPTED
+        wrong = self._wrong_types(columns, sound, accepted)
+        outcomes.settle(self._reasons, self._reader, self._fields.id, self._fields.timestamp)
         batch = self._batch(columns, wrong)
-        return (batch if not outcomes.rejected else batch.take(rejected == _ACCEPTED)), outcomes.counts
+        return batch if accepted.all() else batch.take(accepted), outcomes.count(self._reasons, self._reader)
+
+    def letters(self) -> list[Letter]:
+        """Return what was rejected of the last block."""
+        return outcomes.letters(self._reasons, self._reader)
 
     def _column_types(self) -> dict[str, str]:
         """Return the type to read each path with: text where anything needs it as text."""
@@ -186,6 +188,7 @@ class LabelDecoder:
         self._fields = fields
         types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, fields.label) if path}
         self._reader = READERS[form](types, _times(fields))
+        self._reasons: IntArray = np.zeros(0, np.int64)
         self._select = {
             "id": sql.id_hash(self._reader.column(fields.id)),
             **_time_columns(self._reader, fields.timestamp),
@@ -196,63 +199,21 @@ class LabelDecoder:
         """Decode a block; a label without a time stamp takes `now` (microseconds)."""
         self._reader.load(block)
         columns, _ = self._reader.columns(self._select)
-        rejected = _rejections(columns, now, needs_id=True, needs_time=False)
-        rejected[(rejected == _ACCEPTED) & (columns["label"] == ABSENT)] = _NO_LABEL
-        rejected[(rejected == _ACCEPTED) & (columns["label"] == INVALID)] = _BAD_LABEL
-        outcomes = _outcomes(rejected, self._reader, self._fields)
+        self._reasons = outcomes.outcomes_of(columns, now, needs_id=True, needs_time=False)
+        accepted = self._reasons == outcomes.ACCEPTED
+        self._reasons[accepted & (columns["label"] == ABSENT)] = outcomes.NO_LABEL
+        self._reasons[accepted & (columns["label"] == INVALID)] = outcomes.BAD_LABEL
+        accepted = self._reasons == outcomes.ACCEPTED
+        outcomes.settle(self._reasons, self._reader, self._fields.id, None)
         times = np.where(np.ma.getmaskarray(columns["time"]), now, np.ma.filled(columns["time"], 0))
         labels = Labels(np.ma.filled(columns["id"], 0), times, columns["label"].astype(np.int8))
-        return (labels if not outcomes.rejected else labels.take(rejected == _ACCEPTED)), outcomes.counts
+        return labels if accepted.all() else labels.take(accepted), outcomes.count(
+            self._reasons, self._reader
+        )
 
-
-REASONS = (
-    "accepted",
-    "no_id",
-    "no_timestamp",
-    "bad_timestamp",
-    "future",
-    "no_label",
-    "bad_label",
-    "malformed",
-    "not_an_object",
-    "too_long",
-)
-"""The outcomes of a line."""
-
-(_ACCEPTED, _NO_ID, _NO_TIMESTAMP, _BAD_TIMESTAMP, _FUTURE, _NO_LABEL, _BAD_LABEL) = range(7)
-
-
-def _rejections(columns: Columns, now: int, needs_id: bool, needs_time: bool = True) -> IntArray:
-    """Return each row's outcome as an index into REASONS, as far as its columns tell."""
-    times = columns["time"]
-    no_time = np.ma.getmaskarray(times)
-    reasons = np.where(np.ma.filled(times, _NO_TIME) > now + FUTURE_TOLERANCE, _FUTURE, _ACCEPTED)
-    reasons[no_time & columns["timed"]] = _BAD_TIMESTAMP
-    if needs_time:
-        reasons[no_time & ~columns["timed"]] = _NO_TIMESTAMP
-    if needs_id:
-        reasons[np.ma.getmaskarray(columns["id"])] = _NO_ID
-    return reasons
-
-
-@dataclass(frozen=True)
-class _Counted:
-    counts: Outcomes
-    rejected: int
-
-
-def _outcomes(reasons: IntArray, reader: Reader, fields: Fields) -> _Counted:
-    """Count the outcomes; records without id or time are looked at once more to tell what they are."""
-    counts = Counter({REASONS[code]: int(n) for code, n in enumerate(np.bincount(reasons)) if n})
-    counts["malformed"] += len(reader.lost())
-    expected = {_NO_ID: fields.id, _NO_TIMESTAMP: fields.timestamp}
-    suspects = np.flatnonzero(np.isin(reasons, list(expected))).tolist()
-    for row, text in zip(suspects, reader.texts(suspects) if suspects else (), strict=True):
-        better = reader.defect(text, expected[int(reasons[row])] or "")
-        if better:
-            counts[REASONS[reasons[row]]] -= 1
-            counts[better] += 1
-    return _Counted(+counts, int(reasons.size) - counts["accepted"])
+    def letters(self) -> list[Letter]:
+        """Return what was rejected of the last block."""
+        return outcomes.letters(self._reasons, self._reader)
 
 
 def _times(fields: Fields) -> list[str]:

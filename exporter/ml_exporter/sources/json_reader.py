@@ -89,7 +89,9 @@ class JsonReader(Reader):
             numbers = [path for path in paths.values() if self._types[path] == "DOUBLE"]
             values = dict.fromkeys(numbers, "DOUBLE")
             if len(numbers) == len(paths):
-                self._query(f"SELECT {', '.join(map(self.column, numbers))} FROM {self._relation(values, True)}")
+                self._query(
+                    f"SELECT {', '.join(map(self.column, numbers))} FROM {self._relation(values, True)}"
+                )
                 return {}
         part = self._wrong_types(paths, {key: mask[rows] for key, mask in null.items()})
         wrong = {key: np.zeros(mask.size, np.bool_) for key, mask in null.items()}

@@ -98,7 +98,7 @@ def _series() -> Panel:
 def _errors() -> Panel:
     per_area = f"sum by (area) ({rate('ml_exporter_errors_total', SCOPE)})"
     worst = (
-        f"topk(4, sum by (area) (increase({select('ml_exporter_errors_total', SCOPE)}[$__range] @ end())))"
+        f"topk(3, sum by (area) (increase({select('ml_exporter_errors_total', SCOPE)}[$__range] @ end())))"
     )
     failed = f"count({select('ml_exporter_config_last_reload_successful', SCOPE)} == 0) or vector(0)"
     aside = f"sum(increase({select('ml_exporter_state_set_aside_total', SCOPE)}[$__range]))"

@@ -130,6 +130,7 @@ def _exporter(families: Families, seconds: float, now: float) -> None:
         families.add("ml_exporter_series", (state,), number)
     for area in ("source", "web"):
         families.add("ml_exporter_errors_total", (area,), seconds)
+    families.add("ml_exporter_state_set_aside_total", (), 0)
     for source in ("predictions", "labels"):
         families.add("ml_exporter_source_up", (MODEL, source), 1)
         families.add("ml_exporter_source_lag_seconds", (MODEL, source), 0)

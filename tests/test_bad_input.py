@@ -36,49 +36,6 @@ def non_blank(data: bytes) -> int:
     return sum(1 for text in data.split(b"\n") if text.strip())
 
 
-@pytest.mark.parametrize(
-    ("text", "outcome"),
-    [
-        pytest.param(with_value("score", b"NaN"), "accepted", id="NaN"),
-        pytest.param(with_value("score", b"-Infinity"), "accepted", id="Infinity"),
-        pytest.param(with_value("score", b"1e400"), "accepted", id="1e400"),
-        pytest.param(with_value("latency_s", b"9" * 500), "accepted", id="huge integer"),
-        pytest.param(with_value("ts", b"9" * 500), "bad_timestamp", id="huge time"),
-        pytest.param(GOOD[:-1] + b', "id": "again", "score": 7}', "accepted", id="duplicate keys"),
-        pytest.param(with_value("id", rb'"\ud800"'), "malformed", id="lone surrogate"),
-        pytest.param(with_value("version", rb'"\udfff"'), "malformed", id="lone surrogate as a version"),
-        pytest.param(with_value("id", b'"\xff"'), "malformed", id="invalid UTF-8"),
-        pytest.param(with_value("id", b'"\0"'), "malformed", id="NUL byte"),
-        pytest.param(with_value("id", rb'"\u0000"'), "accepted", id="escaped NUL"),
-        pytest.param(with_value("version", rb'"\u0000"'), "accepted", id="escaped NUL as a version"),
-        pytest.param(with_value("version", rb'"\"\\\n\u2028{}"'), "accepted", id="version to be escaped"),
-        pytest.param(with_value("features", b'{"a":' * 3000 + b"1" + b"}" * 3000), "accepted", id="deep where nobody looks"),
-        pytest.param(with_value("other", b"[" * 900 + b"]" * 900), "accepted", id="deep elsewhere"),
-        pytest.param(b"[" * 100_000, "malformed", id="deep and open"),
-        pytest.param(GOOD + GOOD, "malformed", id="two objects"),
-        pytest.param(b"7", "not_an_object", id="bare number"),
-        pytest.param(b"[" + GOOD + b"]", "not_an_object", id="list"),
-        pytest.param(b"null", "not_an_object", id="null"),
-        pytest.param(b"{}", "no_id", id="empty object"),
-        pytest.param(with_value("features", b"[1, 2]"), "accepted", id="features as a list"),
-        pytest.param(with_value("features", b'"text"'), "accepted", id="features as text"),
-        pytest.param(GOOD + b" " * (1 << 20), "too_long", id="too long"),
-        pytest.param(GOOD.replace(b", ", b",\n", 1), "malformed", id="over two lines"),
-    ],
-)
-def test_each_kind_of_line_ends_as_is_written_here(tmp_path: Path, text: bytes, outcome: str) -> None:
-    site = Site(tmp_path)
-    lines = [GOOD, text, GOOD]
-    (tmp_path / "flight-delay-predictions.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    site.label(label(1, 2))
-    site.now = 100
-    engine = site.engine()
-    expected = Counter({"accepted": 2}) + Counter({outcome: 1 + text.count(b"\n")})
-    assert outcomes(engine)["predictions"] == expected
-    page = log_page(engine.cycle(), 0, 20_000).page
-    assert page.text.decode().endswith("\n")
-
-
 class Harness:
     """A running engine; each example appends to its logs, or stands in files of its own."""
 
@@ -105,6 +62,49 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     harness = Harness(tmp_path_factory.mktemp("site"))
     yield harness
     harness.engine.store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        pytest.param(with_value("score", b"NaN"), "accepted", id="NaN"),
+        pytest.param(with_value("score", b"-Infinity"), "accepted", id="Infinity"),
+        pytest.param(with_value("score", b"1e400"), "accepted", id="1e400"),
+        pytest.param(with_value("latency_s", b"9" * 500), "accepted", id="huge integer"),
+        pytest.param(with_value("ts", b"9" * 500), "bad_timestamp", id="huge time"),
+        pytest.param(GOOD[:-1] + b', "id": "again", "score": 7}', "accepted", id="duplicate keys"),
+        pytest.param(with_value("id", rb'"\ud800"'), "malformed", id="lone surrogate"),
+        pytest.param(with_value("version", rb'"\udfff"'), "malformed", id="lone surrogate as a version"),
+        pytest.param(with_value("id", b'"\xff"'), "malformed", id="invalid UTF-8"),
+        pytest.param(with_value("id", b'"\0"'), "malformed", id="NUL byte"),
+        pytest.param(with_value("id", rb'"\u0000"'), "accepted", id="escaped NUL"),
+        pytest.param(with_value("version", rb'"\u0000"'), "accepted", id="escaped NUL as a version"),
+        pytest.param(with_value("version", rb'"\"\\\n\u2028{}"'), "accepted", id="version to be escaped"),
+        pytest.param(
+            with_value("features", b'{"a":' * 3000 + b"1" + b"}" * 3000),
+            "accepted",
+            id="deep where nobody looks",
+        ),
+        pytest.param(with_value("other", b"[" * 900 + b"]" * 900), "accepted", id="deep elsewhere"),
+        pytest.param(b"[" * 100_000, "malformed", id="deep and open"),
+        pytest.param(GOOD + GOOD, "malformed", id="two objects"),
+        pytest.param(b"7", "not_an_object", id="bare number"),
+        pytest.param(b"[" + GOOD + b"]", "not_an_object", id="list"),
+        pytest.param(b"null", "not_an_object", id="null"),
+        pytest.param(b"{}", "no_id", id="empty object"),
+        pytest.param(with_value("features", b"[1, 2]"), "accepted", id="features as a list"),
+        pytest.param(with_value("features", b'"text"'), "accepted", id="features as text"),
+        pytest.param(GOOD + b" " * (1 << 20), "too_long", id="too long"),
+        pytest.param(GOOD.replace(b", ", b",\n", 1), "malformed", id="over two lines"),
+    ],
+)
+def test_each_kind_of_line_ends_as_is_written_here(harness: Harness, text: bytes, outcome: str) -> None:
+    harness.append("predictions", b"\n".join([GOOD, text, GOOD]))
+    harness.site.now += 1
+    expected = Counter({"accepted": 2}) + Counter({outcome: 1 + text.count(b"\n")})
+    assert harness.new_outcomes()["predictions"] == expected
+    page = log_page(harness.engine.cycle(), 0, 20_000).page
+    assert page.text.decode().endswith("\n")
 
 
 PIECES = [
@@ -142,7 +142,7 @@ LABELS = [json.dumps(label(number, number)).encode() for number in range(5)]
 
 
 @given(predictions=damaged(PREDICTIONS, PIECES), labels=damaged(LABELS, PIECES))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_line_of_damaged_logs_is_counted_once(
     harness: Harness, predictions: bytes, labels: bytes
 ) -> None:
@@ -164,7 +164,7 @@ CSV_RECORDS = [
 
 
 @given(data=damaged(CSV_RECORDS, CSV_PIECES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_record_of_a_damaged_csv_file_is_counted_once(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

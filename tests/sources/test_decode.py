@@ -194,7 +194,7 @@ def decoders() -> tuple[PredictionDecoder, LabelDecoder]:
 
 
 @given(data=mutated())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_line_is_lost_and_none_is_counted_twice(
     decoders: tuple[PredictionDecoder, LabelDecoder], data: bytes
 ) -> None:

@@ -64,11 +64,6 @@ MODELS = (
         "Configured age of the champion above which it is to be retrained.",
     ),
     _gauge(
-        "ml_model_trained_timestamp_seconds",
-        "model version",
-        "When the version was trained, by its profile, as a Unix time.",
-    ),
-    _gauge(
         "ml_profile_info",
         "model version profile",
         "The reference profile that the version is compared with (file name and content hash); always 1.",

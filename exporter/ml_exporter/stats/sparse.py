@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ml_exporter.stats.arrays import IntArray, KeyArray
+from ml_exporter.stats.arrays import FloatArray, IntArray, KeyArray
 
 _HEADER = struct.Struct("<4sI")
 _DENSE_SHARE = 8  # from an eighth of all keys on, one pass over a dense table beats sorting
@@ -47,6 +47,19 @@ class SparseCounts:
         counts = np.zeros((keys.size, cls.columns), np.int64)
         counts[position, found % cls.columns] = sizes
         return cls(keys.astype(np.uint32), counts)
+
+    @classmethod
+    def of_weights(cls, keys: IntArray, weights: FloatArray) -> Self:
+        """Histogram of n rows of keys (n,) that add whole numbers of shape (columns, n) to their bins.
+
+        The first column must not be 0. Sums are exact below 2^53.
+        """
+        if keys.size * _DENSE_SHARE >= cls.key_limit:
+            table = np.stack([np.bincount(keys, column, cls.key_limit) for column in weights], axis=1)
+            return cls._from_dense(table.astype(np.int64))
+        found, position = np.unique(keys, return_inverse=True)
+        counts = np.stack([np.bincount(position, column, found.size) for column in weights], axis=1)
+        return cls(found.astype(np.uint32), counts.astype(np.int64))
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:

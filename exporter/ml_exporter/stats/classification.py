@@ -17,10 +17,13 @@ from ml_exporter.stats.sums import RowSums
 
 __all__ = [
     "BINARY_METRICS",
+    "BINARY_RATES",
     "BinaryCounts",
     "BinaryEvidence",
     "BinaryMetric",
+    "Gains",
     "RowSums",
+    "quality_value",
     "roc_auc_error",
     "row_brier",
     "row_log_loss",
@@ -110,6 +113,26 @@ class BinaryEvidence:
 
     def __add__(self, other: Self) -> Self:
         return self.merge((self, other))
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """What a row of each confusion cell brings (a cost is negative), in any unit."""
+
+    tp: float
+    fp: float
+    fn: float
+    tn: float
+
+
+def quality_value(counts: BinaryCounts, gains: Gains, design_effect: float) -> Result:
+    """Mean gain of a labelled prediction, in the unit of `gains`, with the bounds of `mean_gain`."""
+    if counts.n < MINIMUM:
+        return Unavailable("too_few_rows")
+    cells = np.array([counts.tp, counts.fp, counts.fn, counts.tn], np.float64)
+    each = np.array([gains.tp, gains.fp, gains.fn, gains.tn])
+    bounds = intervals.mean_gain(cells / design_effect, each)
+    return _value(float(cells @ each) / counts.n, bounds, counts.n)
 
 
 BinaryMetric: TypeAlias = Callable[[BinaryEvidence, float], Result]
@@ -211,6 +234,16 @@ def _brier_score(evidence: BinaryEvidence, design_effect: float) -> Result:
     return _value(sums.mean, (lower, min(upper, 1.0)), sums.n)
 
 
+def _predicted_positive_rate(evidence: BinaryEvidence, design_effect: float) -> Result:
+    counts = evidence.confusion
+    return _ratio(counts.tp + counts.fp, counts.n, design_effect)
+
+
+def _actual_positive_rate(evidence: BinaryEvidence, design_effect: float) -> Result:
+    counts = evidence.confusion
+    return _ratio(counts.positives, counts.n, design_effect)
+
+
 def _ratio(k: int, n: int, design_effect: float) -> Result:
     if n < MINIMUM:
         return Unavailable("too_few_rows")
@@ -249,3 +282,12 @@ BINARY_METRICS: Mapping[str, BinaryMetric] = MappingProxyType(
         "brier_score": _brier_score,
     }
 )
+"""Metrics of quality by scikit-learn's names: evidence and design effect in, value with bounds out."""
+
+BINARY_RATES: Mapping[str, BinaryMetric] = MappingProxyType(
+    {
+        "predicted_positive_rate": _predicted_positive_rate,
+        "actual_positive_rate": _actual_positive_rate,
+    }
+)
+"""How often positive is predicted, and how often it is right to: no quality, but what explains one."""

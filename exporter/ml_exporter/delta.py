@@ -72,8 +72,7 @@ class PredictionReader:
         microseconds.
         """
         rows, outcomes = self._decoder.decode(block, wall)
-        letters = _letters(self._decoder, block) if self._keep_letters else ()
-        outcomes["too_long"] += block.too_long
+        letters = self._decoder.letters() if self._keep_letters else ()
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
             rows = rows.take(rows.times <= until)
@@ -109,17 +108,12 @@ class LabelReader:
     def read(self, block: Block, wall: int, until: int | None = None) -> Delta:
         """Decode a block; `wall` and `until` as in PredictionReader.read."""
         rows, outcomes = self._decoder.decode(block, wall)
-        letters = _letters(self._decoder, block) if self._keep_letters else ()
-        outcomes["too_long"] += block.too_long
+        letters = self._decoder.letters() if self._keep_letters else ()
         if until is not None:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if rows.times.size else None
         return Delta("labels", block.end, +outcomes, newest, {}, labels=rows, letters=letters)
-
-
-def _letters(decoder: PredictionDecoder | LabelDecoder, block: Block) -> list[Letter]:
-    return decoder.letters() + [Letter("too_long", b"")] * block.too_long
 
 
 def feature_paths(

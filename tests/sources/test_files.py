@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.blocks import text_of, too_long_in
 
 from ml_exporter.sources import follow
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.files import Position, matches
 from ml_exporter.sources.follow import Follower
+from ml_exporter.sources.reader import Memory
 
 LIMIT = 1 << 20
 
@@ -46,8 +48,8 @@ def test_complete_lines_come_in_blocks_that_follow_each_other(tmp_path: Path) ->
     lines = [b"%d %s\n" % (number, b"x" * (number % 90)) for number in range(1000)]
     log.write_bytes(b"".join(lines))
     blocks = read(log, limit=200, block=1000)
-    assert b"".join(block.data for block in blocks) == log.read_bytes()
-    assert all(block.data.endswith(b"\n") and len(block.data) <= 1000 for block in blocks)
+    assert b"".join(text_of(block) for block in blocks) == log.read_bytes()
+    assert all(text_of(block).endswith(b"\n") and len(text_of(block)) <= 1000 for block in blocks)
     assert blocks[0].start.offset == 0
     assert [block.end for block in blocks[:-1]] == [block.start for block in blocks[1:]]
     assert blocks[-1].end.offset == log.stat().st_size
@@ -58,18 +60,18 @@ def test_the_last_line_waits_for_its_end(tmp_path: Path) -> None:
     log.write_bytes(b"one\ntw")
     followed = Log(log)
     first = list(followed.read())
-    assert [block.data for block in first] == [b"one\n"]
+    assert [text_of(block) for block in first] == [b"one\n"]
     assert list(followed.read(first[0].end)) == []
     with log.open("ab") as file:
         file.write(b"o\nthree")
-    assert [block.data for block in followed.read(first[0].end)] == [b"two\n"]
+    assert [text_of(block) for block in followed.read(first[0].end)] == [b"two\n"]
 
 
 def test_a_file_that_is_complete_is_read_to_its_last_byte(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\ntwo")
     blocks = read(log, complete=True)
-    assert [block.data for block in blocks] == [b"one\n", b"two"]
+    assert [text_of(block) for block in blocks] == [b"one\n", b"two"]
     assert blocks[-1].end.offset == 7
 
 
@@ -82,8 +84,8 @@ def test_lines_that_are_too_long_are_counted_once_and_left_out(
     lines = [b"a" * 10, b"b" * 11, b"c", b"", b"d" * 500, b"e" * 30 + b"\r", b"f" * 9 + b"\r", b"g" * 700]
     log.write_bytes(b"\n".join(lines) + b"\n")
     blocks = read(log, limit=10, complete=complete, block=block)
-    assert b"".join(item.data for item in blocks) == b"a" * 10 + b"\nc\n\n" + b"f" * 9 + b"\r\n"
-    assert sum(item.too_long for item in blocks) == 4
+    assert b"".join(text_of(item) for item in blocks) == b"a" * 10 + b"\nc\n\n" + b"f" * 9 + b"\r\n"
+    assert sum(too_long_in(item) for item in blocks) == 4
     assert blocks[-1].end.offset == log.stat().st_size
     assert not blocks[-1].end.skipping
 
@@ -99,16 +101,14 @@ def test_no_line_is_lost_whatever_the_blocks(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], limit: int, block: int, ended: bool
 ) -> None:
     log = tmp_path_factory.getbasetemp() / "lengths"
-    lines = [bytes([ord("a") + index % 26]) * length for index, length in enumerate(lengths)]
-    data = b"\n".join(lines) + (b"\n" if lines and ended else b"")
-    log.write_bytes(b"#\n" + data)
-    lines = [b"#", *lines[: None if ended or (lines and lines[-1]) else -1]]
+    lines = [bytes([ord("a") + index % 26]) * length + b"\n" for index, length in enumerate(lengths)]
+    data = b"".join([b"#\n", *lines])
+    log.write_bytes(data if ended else data[:-1])
     blocks = read(log, limit, complete=True, block=block)
-    assert b"".join(item.data for item in blocks).split(b"\n") == [
-        *(text for text in lines if len(text) <= limit),
-        *([b""] if ended or len(lines[-1]) > limit or not data else []),
-    ]
-    assert sum(item.too_long for item in blocks) == sum(len(text) > limit for text in lines)
+    fitting = b"".join(line for line in (b"#\n", *lines) if len(line) - 1 <= limit)
+    cut = not ended and max(lengths[-1:], default=1) <= limit
+    assert b"".join(text_of(item) for item in blocks) == (fitting[:-1] if cut else fitting)
+    assert sum(too_long_in(item) for item in blocks) == sum(length > limit for length in lengths)
 
 
 def test_a_line_that_is_too_long_may_grow_over_many_readings(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_line_that_is_too_long_may_grow_over_many_readings(tmp_path: Path) -> 
         with log.open("ab") as file:
             file.write(piece)
         for block in followed.read(position, 10, block=16):
-            position, too_long, data = block.end, too_long + block.too_long, data + block.data
+            position, too_long, data = block.end, too_long + too_long_in(block), data + text_of(block)
     assert data == b"one\ntwo\nthree\n"
     assert too_long == 1
 
@@ -137,8 +137,8 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path: Path) -> None:
     blocks = list(followed.read(block=4 << 20))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert b"".join(block.data for block in blocks) == b"one\ntwo\n"
-    assert sum(block.too_long for block in blocks) == 1
+    assert b"".join(text_of(block) for block in blocks) == b"one\ntwo\n"
+    assert sum(too_long_in(block) for block in blocks) == 1
     assert peak < 20 << 20
 
 
@@ -146,8 +146,8 @@ def test_a_line_longer_than_a_block_is_read_where_the_limit_allows_it(tmp_path: 
     log = tmp_path / "log"
     log.write_bytes(b"a\n" + b"b" * 5000 + b"\nc\n")
     blocks = read(log, limit=6000, block=100)
-    assert b"".join(block.data for block in blocks) == log.read_bytes()
-    assert sum(block.too_long for block in blocks) == 0
+    assert b"".join(text_of(block) for block in blocks) == log.read_bytes()
+    assert sum(too_long_in(block) for block in blocks) == 0
 
 
 def test_the_file_that_took_the_name_meanwhile_is_not_read(
@@ -186,7 +186,7 @@ def test_reading_begins_at_the_end_where_that_is_asked_for(tmp_path: Path) -> No
     assert listing.lag == 3
     with log.open("ab") as file:
         file.write(b"ee\nfour\n")
-    assert [block.data for block in files.blocks(listing.positions[0], LIMIT)] == [b"three\nfour\n"]
+    assert [text_of(block) for block in files.blocks(listing.positions[0], LIMIT)] == [b"three\nfour\n"]
 
 
 def test_the_end_of_a_file_whose_last_line_is_longer_than_a_look(tmp_path: Path) -> None:
@@ -254,9 +254,19 @@ def test_an_ordinary_block_is_not_cut_into_lines(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     log.write_bytes(b"".join(b"x" * int(size) + b"\n" for size in random.integers(400, 800, 5000)))
     followed = Log(log)
+    memory = Memory()
     tracemalloc.start()
     (block,) = followed.read(block=16 << 20)
+    assert memory.load(block) == 0
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(block.data) == log.stat().st_size
-    assert peak < 1.2 * len(block.data)
+    assert memory.size == log.stat().st_size
+    assert peak < 1 << 18
+
+
+def test_a_file_that_is_cut_before_a_block_of_it_is_read_gives_the_lines_it_still_has(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo\nthree\n")
+    blocks = read(log)
+    os.truncate(log, 9)
+    assert [text_of(block) for block in blocks] == [b"one\ntwo\n"]

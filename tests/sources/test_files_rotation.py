@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.blocks import text_of
 
 from ml_exporter.sources.files import Listing, Position
 from ml_exporter.sources.follow import Follower
@@ -28,7 +29,7 @@ class Tail:
         for position in listing.positions:
             for block in self.files.blocks(position, 1 << 20):
                 self.known[block.end.key] = block.end
-                self.data += block.data
+                self.data += text_of(block)
         return listing
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.blocks import text_of
 
 from ml_exporter.sources import follow
 from ml_exporter.sources.files import Position
@@ -47,7 +48,7 @@ class Tail:
                     break
                 limit -= 1
                 known[part.end.key] = part.end
-                data += part.data
+                data += text_of(part)
                 self.lag -= part.size
         if commit:
             self.known, self.data = known, self.data + data
@@ -313,7 +314,7 @@ def test_a_quoted_line_end_does_not_cut_a_block(log: Path) -> None:
     log.write_bytes(HEADER + b"".join(records))
     files = Follower(str(log), "csv")
     (position,) = files.look({}).positions
-    parts = [part.data for part in files.blocks(position, LIMIT, block=100)]
+    parts = [text_of(part) for part in files.blocks(position, LIMIT, block=100)]
     assert b"".join(parts) == b"".join(records)
     assert all(
         part.count(b'"') % 2 == 0 and part.startswith(b"%d," % int(part.split(b",")[0])) for part in parts

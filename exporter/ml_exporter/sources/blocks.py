@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from mmap import mmap
 
 import numpy as np
 
@@ -18,8 +19,10 @@ BLOCK = 16 << 20
 class Block:
     """Complete records of one file: `start` is the position before them, `end` the one after.
 
-    `header` is that of a CSV file. Of a Parquet file there is no `data`: the rows from `start` to
-    `end` are to be read from `file`. `size` is how much of the file this is, in bytes on disk.
+    `header` is that of a CSV file. Where there is a `file` there is no `data`: the bytes from `start`
+    to `end`, or the rows of a Parquet file, are still to be read, by the thread that decodes them. Then
+    lines of more than `line_limit` bytes are still among them. `size` is how much of the file this
+    is, in bytes on disk.
     """
 
     data: bytes
@@ -29,6 +32,7 @@ class Block:
     header: Header | None = None
     file: OpenFile | None = None
     size: int = 0
+    line_limit: int = 0
 
 
 def read_blocks(
@@ -54,6 +58,8 @@ class _Cutter:
         self._content = content
         self._limit = limit
         self._header = header
+        # Where a record of CSV ends is known only when all before it is read.
+        self._file = content if isinstance(content, OpenFile) and not header else None
         # A line may be longer than a block.
         self._lengths = (block,) if block > limit else (block, limit + 1)
 
@@ -61,7 +67,10 @@ class _Cutter:
         start = position.offset
         for length in self._lengths:
             stop = self._content.reach(start, start + length)
-            data = self._content.read(start, line_end(self._content, start, stop))
+            end = line_end(self._content, start, stop)
+            if self._file and end > start and not position.skipping:
+                return self._unread(position, end)
+            data = self._content.read(start, end)
             skip = data.find(b"\n") + 1 if position.skipping else 0
             if data and self._header:
                 data = self._whole_records(data, skip, position, stop, stop < start + length)
@@ -89,18 +98,28 @@ class _Cutter:
     def _without_long_lines(self, data: bytes, skip: int, position: Position) -> Block:
         end = replace(position, offset=position.offset + len(data), skipping=False)
         body = data[skip:] if skip else data
-        # A line that is too long covers at least one whole span of half its length.
-        span = (self._limit + 1) // 2
-        if all(body.find(b"\n", low, low + span) >= 0 for low in range(0, len(body), span)):
+        if all_fit(body, len(body), self._limit):
             return self._block(body, position, end)
-        fitting, too_long = _cut_out(body, self._limit)
+        fitting, too_long = cut_out(body, self._limit)
         return self._block(fitting, position, end, too_long)
 
+    def _unread(self, start: Position, stop: int) -> Block:
+        end = replace(start, offset=stop)
+        return Block(b"", start, end, file=self._file, size=stop - start.offset, line_limit=self._limit)
+
     def _block(self, data: bytes, start: Position, end: Position, too_long: int = 0) -> Block:
-        return Block(data, start, end, too_long, self._header, size=end.offset - start.offset)
+        size = end.offset - start.offset
+        return Block(data, start, end, too_long, self._header, size=size, line_limit=self._limit)
 
 
-def _cut_out(body: bytes, limit: int) -> tuple[bytes, int]:
+def all_fit(body: bytes | mmap, size: int, limit: int) -> bool:
+    """Whether it is certain that no line in the first `size` bytes has more than `limit` bytes."""
+    # A line that is too long covers at least one whole span of half its length.
+    span = (limit + 1) // 2
+    return all(body.find(b"\n", low, min(low + span, size)) >= 0 for low in range(0, size, span))
+
+
+def cut_out(body: bytes, limit: int) -> tuple[bytes, int]:
     """Return complete lines without those of more than `limit` bytes, and how many these were."""
     ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n")) + 1
     starts = np.concatenate([[0], ends[:-1]])

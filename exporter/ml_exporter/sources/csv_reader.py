@@ -52,6 +52,7 @@ class CsvReader(Reader):
         if b"\r" in self._data or b"\0" in self._data or len(self._header.names) < 2:
             self._sift()
         self._memory.write(self._data)
+        self.too_long = block.too_long
 
     def columns(self, select: Mapping[str, str]) -> tuple[Columns, bool]:
         """Return what expressions give on the block, and whether all of its records were sound."""

@@ -12,10 +12,10 @@ import numpy as np
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.reader import Columns, Memory, Reader
-from ml_exporter.stats.arrays import BoolArray
+from ml_exporter.stats.arrays import BoolArray, IntArray
 
 _LENIENT_BLOCKS = 8
-_OBJECT_SIZE = 16 << 20
+_OBJECT_SIZE = 2 << 20
 
 
 class JsonReader(Reader):
@@ -36,14 +36,15 @@ class JsonReader(Reader):
         # There is nothing to optimize in a projection, and planning it costs as much as 1,000 lines.
         self._db.execute("PRAGMA disable_optimizer")
         sql.columns(types)
-        self._memory = Memory()
-        self._data = b""
+        self._memory = self._source = Memory()
+        self._few = Memory()
+        self._found: tuple[IntArray, IntArray] | None = None
         self._lenient = 0
 
     def load(self, block: Block) -> None:
         """Take a block of lines."""
-        self._memory.write(block.data)
-        self._data = block.data
+        self._found = None
+        self.too_long = self._memory.load(block)
 
     def columns(self, select: Mapping[str, str]) -> tuple[Columns, bool]:
         """Return what expressions give on the block, and whether all of its lines were sound."""
@@ -61,8 +62,8 @@ class JsonReader(Reader):
 
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return the lines of rows."""
-        lines = [line for line in self._data.split(b"\n") if line.strip()]
-        return [lines[row] for row in rows]
+        starts, ends = (bounds[list(rows)].tolist() for bounds in self._lines())
+        return [self._memory.read(start, end) for start, end in zip(starts, ends, strict=True)]
 
     def defect(self, text: bytes, path: str) -> str | None:
         """Return what is wrong with a line as a whole, None where it is an object that lacks a value."""
@@ -84,20 +85,43 @@ class JsonReader(Reader):
         """
         rows = np.flatnonzero(np.logical_or.reduce(list(null.values())))
         # Few lines are in question, and most often nothing is wrong with them.
-        self._memory.write(b"\n".join(self.texts(rows.tolist())))
-        with suppress(duckdb.Error):
-            numbers = [path for path in paths.values() if self._types[path] == "DOUBLE"]
-            values = dict.fromkeys(numbers, "DOUBLE")
-            if len(numbers) == len(paths):
-                self._query(
-                    f"SELECT {', '.join(map(self.column, numbers))} FROM {self._relation(values, True)}"
-                )
+        self._few.write(b"\n".join(self.texts(rows.tolist())), self._memory.longest)
+        self._source = self._few
+        try:
+            if self._all_numbers(list(paths.values())):
                 return {}
-        part = self._wrong_types(paths, {key: mask[rows] for key, mask in null.items()})
+            part = self._wrong_types(paths, {key: mask[rows] for key, mask in null.items()})
+        finally:
+            self._source = self._memory
         wrong = {key: np.zeros(mask.size, np.bool_) for key, mask in null.items()}
         for key, found in part.items():
             wrong[key][rows] = found
         return wrong
+
+    def _all_numbers(self, paths: Sequence[str]) -> bool:
+        """Whether a strict look finds nothing but numbers and nothing."""
+        types = {path: self._types[path] for path in paths}
+        if set(types.values()) != {"DOUBLE"}:
+            return False
+        with suppress(duckdb.Error):
+            self._prepared(f"SELECT {', '.join(map(self.column, paths))} FROM {self._relation(types, True)}")
+            return True
+        return False
+
+    def _lines(self) -> tuple[IntArray, IntArray]:
+        """Return where the lines begin and end that are not blank, one for each row."""
+        if self._found is None:
+            data = self._memory.array()
+            ends = np.flatnonzero(data == ord("\n"))
+            if data.size and data[-1] != ord("\n"):
+                ends = np.append(ends, data.size)
+            starts = np.append(0, ends[:-1] + 1)[: ends.size]
+            # Nearly all of them begin with a brace.
+            filled = data[starts] > ord(" ")
+            for line in np.flatnonzero(~filled).tolist():
+                filled[line] = bool(self._memory.read(starts[line], ends[line]).strip())
+            self._found = starts[filled], ends[filled]
+        return self._found
 
     def _wrong_types(self, paths: Mapping[str, str], null: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
         wrong = super().wrong_types(paths, null)
@@ -117,11 +141,11 @@ class JsonReader(Reader):
 
     def _file(self, types: Mapping[str, str], strict: bool) -> str:
         # Longer lines come only where the configuration allows them, and then one by one.
-        size = max(_OBJECT_SIZE, 1 << self._memory.size.bit_length())
+        size = max(_OBJECT_SIZE, 1 << self._source.longest.bit_length())
         # Unless it is told that lines are records, DuckDB samples them, and fails on deep nesting.
         options = (
             f"format='newline_delimited', records=true, columns={sql.columns(types)}, "
             f"maximum_object_size={size}, ignore_errors={str(not strict).lower()}"
         )
         # The path is ours, and all names and values are quoted by `sql`.
-        return f"read_json('{self._memory.path}', {options})"
+        return f"read_json('{self._source.path}', {options})"

@@ -62,6 +62,13 @@ class OpenFile:
         """Return the bytes between two offsets, fewer where the file ends before."""
         return os.pread(self._descriptor, max(stop - start, 0), start)
 
+    def read_into(self, view: memoryview, start: int) -> int:
+        """Fill a writable view with the bytes from an offset on; return how many there are."""
+        filled = 0
+        while filled < len(view) and (more := os.preadv(self._descriptor, [view[filled:]], start + filled)):
+            filled += more
+        return filled
+
 
 class Unpacked:
     """The decompressed bytes of a file, from front to back; going back begins anew.

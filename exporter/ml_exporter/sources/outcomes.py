@@ -70,6 +70,7 @@ def count(reasons: IntArray, reader: Reader) -> Outcomes:
     """Count the outcomes, those of records without a row too."""
     counts = Counter({REASONS[code]: int(n) for code, n in enumerate(np.bincount(reasons)) if n})
     counts["malformed"] += len(reader.lost())
+    counts["too_long"] = reader.too_long
     return +counts
 
 
@@ -78,4 +79,5 @@ def letters(reasons: IntArray, reader: Reader) -> list[Letter]:
     rows = np.flatnonzero(reasons != ACCEPTED).tolist()
     texts = reader.texts(rows) if rows else []
     found = [Letter(REASONS[reasons[row]], text) for row, text in zip(rows, texts, strict=True)]
-    return found + [Letter("malformed", text) for text in reader.lost()]
+    found += [Letter("malformed", text) for text in reader.lost()]
+    return found + [Letter("too_long", b"")] * reader.too_long

@@ -8,11 +8,15 @@ from sklearn import metrics
 
 from ml_exporter.stats.classification import (
     BINARY_METRICS,
+    BINARY_RATES,
     BinaryCounts,
     BinaryEvidence,
+    Gains,
+    quality_value,
     row_brier,
     row_log_loss,
 )
+from ml_exporter.stats.intervals import proportion
 from ml_exporter.stats.result import Reason, Unavailable, Value
 
 Rows = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
@@ -181,3 +185,42 @@ def test_confusion_counts_are_named_as_usual() -> None:
     assert counts(1, 2, 3, 4).confusion == BinaryCounts(tp=1, fp=2, fn=3, tn=4)
     assert [cell.name for cell in fields(BinaryCounts)] == ["tp", "fp", "fn", "tn"]
     assert BinaryCounts(1, 2, 3, 4) + BinaryCounts(1, 1, 1, 1) == BinaryCounts(2, 3, 4, 5)
+
+
+def test_rates_are_shares_of_all_rows_with_wilsons_bounds() -> None:
+    found = counts(20, 30, 40, 110)
+    for name, hits in {"predicted_positive_rate": 50, "actual_positive_rate": 60}.items():
+        result = BINARY_RATES[name](found, 2.0)
+        assert result == Value(hits / 200, *proportion(hits / 2, 100), 200)
+        assert BINARY_RATES[name](counts(3, 2, 2, 2), 1.0) == Unavailable("too_few_rows")
+
+
+def test_a_log_without_scores_has_the_metrics_of_its_cells() -> None:
+    unscored = BinaryEvidence(BinaryCounts(20, 30, 40, 110))
+    for name, metric in BINARY_METRICS.items():
+        result = metric(unscored, 1.5)
+        if name in ON_PREDICTIONS:
+            assert result == metric(counts(20, 30, 40, 110), 1.5)
+        else:
+            assert result == Unavailable("too_few_rows")
+
+
+def test_quality_value_is_the_mean_gain_of_a_row() -> None:
+    scores, predictions, labels = rows()
+    each = np.where(predictions, np.where(labels, 8.0, -3.0), np.where(labels, -20.0, 0.25))
+    found = quality_value(BinaryCounts.of(predictions, labels), Gains(8.0, -3.0, -20.0, 0.25), 1.0)
+    assert isinstance(found, Value)
+    assert found.value == pytest.approx(each.mean())
+    assert found.n == scores.size
+    lower, upper = bounds_of(found)
+    assert (upper - lower) / 2 == pytest.approx(1.96 * each.std() / np.sqrt(scores.size), rel=0.02)
+
+
+def test_quality_value_widens_with_the_design_effect_and_wants_ten_rows() -> None:
+    cells, gains = BinaryCounts(200, 300, 400, 1_100), Gains(1.0, -1.0, -5.0, 0.0)
+    plain, shared = (quality_value(cells, gains, effect) for effect in (1.0, 4.0))
+    assert isinstance(plain, Value)
+    assert isinstance(shared, Value)
+    widths = [upper - lower for lower, upper in (bounds_of(plain), bounds_of(shared))]
+    assert widths[1] == pytest.approx(2 * widths[0], rel=0.02)
+    assert quality_value(BinaryCounts(9, 0, 0, 0), gains, 1.0) == Unavailable("too_few_rows")

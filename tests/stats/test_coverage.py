@@ -1,39 +1,15 @@
 """How often the 95 % bounds of binary metrics hold the true value, on simulated models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from tests.support.simulated import Model
 
-from ml_exporter.stats.classification import BINARY_METRICS, BinaryEvidence
+from ml_exporter.stats.classification import BINARY_METRICS
 from ml_exporter.stats.result import Value
 
 WIDER = {"roc_auc", "average_precision", "log_loss"}  # skewed or rank-based: 92 to 98 %
-
-
-@dataclass(frozen=True)
-class Model:
-    """Calibrated scores of two normal classes; `slope` above 1 makes the scores overconfident."""
-
-    prevalence: float
-    separation: float
-    threshold: float
-    slope: float = 1.0
-
-    def draw(self, rng: np.random.Generator, rows: int) -> BinaryEvidence:
-        labels = rng.random(rows) < self.prevalence
-        signal = rng.normal(size=rows) + self.separation * labels
-        depth = logit(self.prevalence) + self.separation * (signal - self.separation / 2)
-        scores = expit(self.slope * depth)
-        return BinaryEvidence.of(scores, scores > self.threshold, labels)
-
-    def truth(self, millions: int) -> Mapping[str, float]:
-        rng = np.random.default_rng(99)
-        population = BinaryEvidence.merge(self.draw(rng, 1_000_000) for _ in range(millions))
-        results = {name: metric(population, 1.0) for name, metric in BINARY_METRICS.items()}
-        return {name: result.value for name, result in results.items() if isinstance(result, Value)}
 
 
 def coverage(model: Model, rows: int, runs: int, truth: Mapping[str, float]) -> dict[str, float]:

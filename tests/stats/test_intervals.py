@@ -110,3 +110,38 @@ def test_row_sums_are_additive_and_give_numpys_moments() -> None:
     assert whole.variance == pytest.approx(np.var(values, ddof=1))
     assert RowSums.of(np.full(3, 0.1)).variance == pytest.approx(0.0, abs=1e-15)
     assert RowSums.of(np.ones(1)).variance == 0.0
+
+
+def test_normal_quantile_is_scipys() -> None:
+    assert intervals.normal_quantile() == pytest.approx(stats.norm.ppf(0.975))
+
+
+def test_mean_gain_of_two_cells_is_a_proportion() -> None:
+    lower, upper = intervals.proportion(30, 100)
+    found = intervals.mean_gain(np.array([30.0, 70.0]), np.array([5.0, -1.0]))
+    assert found == pytest.approx((6 * lower - 1, 6 * upper - 1))
+
+
+def test_mean_gain_moves_with_the_gains() -> None:
+    cells, gains = np.array([12.0, 30.0, 8.0, 150.0]), np.array([5.0, -1.0, -50.0, 0.0])
+    lower, upper = intervals.mean_gain(cells, gains)
+    assert intervals.mean_gain(cells, 2 * gains + 3) == pytest.approx((2 * lower + 3, 2 * upper + 3))
+    assert intervals.mean_gain(cells, -gains) == pytest.approx((-upper, -lower))
+
+
+def test_mean_gain_of_rows_that_all_are_alike_has_bounds() -> None:
+    lower, upper = intervals.mean_gain(np.array([0.0, 0.0, 0.0, 60.0]), np.array([5.0, -1.0, -50.0, 1.0]))
+    assert lower < -2.0
+    assert 1.0 < upper < 2.0
+    assert intervals.mean_gain(np.array([0.0, 60.0]), np.array([2.0, 2.0])) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("shares", [(0.12, 0.1, 0.08, 0.7), (0.01, 0.02, 0.01, 0.96), (0.4, 0.1, 0.1, 0.4)])
+@pytest.mark.parametrize("gains", [(5.0, -1.0, -50.0, 0.0), (1.0, 0.0, 0.0, 1.0), (0.0, -1.0, -10.0, 0.1)])
+def test_mean_gain_covers_the_truth_where_an_error_is_rare_and_dear(
+    shares: tuple[float, ...], gains: tuple[float, ...]
+) -> None:
+    drawn = np.random.default_rng(6).multinomial(200, shares, 1_000).astype(np.float64)
+    truth, each = np.dot(shares, gains), np.array(gains)
+    held = [lower <= truth <= upper for lower, upper in (intervals.mean_gain(row, each) for row in drawn)]
+    assert 0.925 <= np.mean(held) <= 0.985

@@ -77,7 +77,7 @@ def hourly_profile(
 def _of_cells(blocks: BinaryBlocks) -> Iterator[tuple[str, DesignEffect]]:
     total = blocks.cells.sum(axis=0)
     for name, direction in DIRECTIONS.items():
-        effect = _along(blocks, direction(total)) if total.sum() else None
+        effect = _along(blocks, direction(total))
         if effect:
             yield name, effect
 
@@ -85,7 +85,7 @@ def _of_cells(blocks: BinaryBlocks) -> Iterator[tuple[str, DesignEffect]]:
 def _along(blocks: BinaryBlocks, gradient: FloatArray) -> DesignEffect | None:
     """Design effect of the mean of `gradient` over rows; None without variance or enough blocks."""
     cells = blocks.cells
-    shares = cells.sum(axis=0) / cells.sum()
+    shares = cells.sum(axis=0) / max(float(cells.sum()), 1.0)
     variance = float(shares @ gradient**2 - (shares @ gradient) ** 2)
     scale = float(np.max(np.abs(gradient)))
     if not variance > 1e-12 * scale**2:

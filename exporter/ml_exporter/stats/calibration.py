@@ -64,8 +64,9 @@ def calibration_noise(counts: CalibrationCounts, design_effect: float = 1.0) -> 
 
     Each bin's positives are then binomial around the sum of its scores, and the quantile is that of a
     shifted gamma distribution with the first three moments of the sum of their distances. The spread
-    of scores within a bin is left out, which errs upwards by about a hundredth. Correlated rows make
-    every distance larger by the root of the design effect.
+    of scores within a bin is left out, which errs upwards by about a hundredth; where less than one
+    positive is expected in all, up to 3 % of samples exceed it, since it falls between two counts.
+    Correlated rows make every distance larger by the root of the design effect.
     """
     n, scores, _ = counts.cells[counts.cells[:, _ROWS] > 0].T
     share = np.clip(scores / n, 0.0, 1.0)

@@ -29,7 +29,7 @@ BLOCKS = 12
 FEWEST_BLOCKS = 6
 HOURS = 24
 
-_FEWEST_DEGREES = 3.0  # below, one block holds most rows and the t quantile explodes
+_FEWEST_EQUAL = 4.0  # blocks as full as these are (1 / sum of squared weights)
 _DAY = 86_400.0
 _HOUR = 3_600.0
 
@@ -75,11 +75,12 @@ def of_residuals(rows: FloatArray, sums: FloatArray, variance: float) -> DesignE
         return None
     n = float(rows.sum())
     weights = rows[filled] / n
-    degrees = _degrees(weights)
-    if degrees < _FEWEST_DEGREES:
+    concentration = float(np.sum(weights**2))
+    if 1.0 / concentration < _FEWEST_EQUAL:
         return None
-    centred = sums[filled] - weights * sums.sum()
-    expected = n * variance * (1 - float(np.sum(weights**2)))
+    degrees = _degrees(weights)
+    centred = sums[filled] - weights * sums[filled].sum()
+    expected = n * variance * (1 - concentration)
     # Rounding leaves a trace of variance in sums over equal rows.
     ratio = float(np.sum(centred**2)) / expected if variance > 1e-12 else 1.0
     excess = (t_quantile(degrees) / normal_quantile()) ** 2 * max(ratio - 1.0, 0.0)
@@ -88,8 +89,7 @@ def of_residuals(rows: FloatArray, sums: FloatArray, variance: float) -> DesignE
 
 def _degrees(weights: FloatArray) -> float:
     second, third = float(np.sum(weights**2)), float(np.sum(weights**3))
-    trace = second - 2 * third + second**2
-    return (1 - second) ** 2 / trace if trace > 0 else 0.0
+    return (1 - second) ** 2 / (second - 2 * third + second**2)
 
 
 def hourly_mean(hours: NDArray[np.integer], losses: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import betaln, polygamma, psi
+from scipy.special import betaln, ndtri, owens_t, polygamma, psi
 
 from ml_exporter.stats import intervals
 from ml_exporter.stats.classification import (
@@ -137,8 +137,10 @@ def _matthews_corrcoef(value: float, positives: float, negatives: float) -> Inte
 
 
 def _roc_auc(value: float, positives: float, negatives: float) -> Interval:
-    """Variances of the placements as Hanley and McNeil (1982) have them."""
-    variances = (2 * value**2 / (1 + value) - value**2, value / (2 - value) - value**2)
+    """Two normal scores of equal spread: both placements' mean square is a bivariate normal probability."""
+    depth = float(ndtri(value))
+    variance = value - 2 * float(owens_t(depth, 1 / math.sqrt(3))) - value**2
+    variances = (variance, variance)
     return intervals.roc_auc(value, variances, positives, negatives)
 
 
@@ -174,7 +176,7 @@ def _brier_score(value: float, positives: float, negatives: float) -> Interval:
         a, b = (share / (1 - share) * each for each in (rate, 1 - rate))
         squares = value - 3 * math.exp(float(betaln(a + 2, b + 2) - betaln(a, b)))
     lower, upper = _loss(value, squares, positives, negatives)
-    return lower, min(upper, 1.0)
+    return min(lower, 1.0), min(upper, 1.0)
 
 
 def _loss(value: float, squares: float, positives: float, negatives: float) -> Interval:

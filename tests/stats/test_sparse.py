@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -25,12 +25,13 @@ class Three(SparseCounts):
     key_limit: ClassVar[int] = 160
 
 
+Kind = TypeVar("Kind", bound=SparseCounts)
 KINDS = pytest.mark.parametrize("kind", [One, Three])
 # From 20 keys on the dense way is taken, so both ways and their mixture are drawn.
 PARTS = st.lists(st.lists(st.integers(0, 159), max_size=40), max_size=5)
 
 
-def histogram(kind: type[SparseCounts], rows: list[int]) -> SparseCounts:
+def histogram(kind: type[Kind], rows: list[int]) -> Kind:
     """Row i stands in column i modulo the columns of the kind."""
     keys = np.array(rows, np.int64)
     return kind.of_cells(keys * kind.columns + keys % kind.columns)
@@ -61,7 +62,22 @@ def test_counts_are_those_of_a_plain_table_and_come_back_from_bytes(
     assert found.keys.tolist() == np.flatnonzero(table.sum(axis=1)).tolist()
     assert np.array_equal(found.counts, table[found.keys])
     assert kind.from_bytes(found.to_bytes()) == found
-    assert (found.keys.dtype, found.counts.dtype) == (np.uint32, np.int64)
+    assert found.keys.dtype == np.uint32
+    assert found.counts.dtype == np.int64
+
+
+@KINDS
+@given(rows=st.lists(st.tuples(st.integers(0, 159), st.integers(0, 1 << 40)), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_weights_add_up_in_their_columns(kind: type[SparseCounts], rows: list[tuple[int, int]]) -> None:
+    keys = np.array([key for key, _ in rows], np.int64)
+    weights = np.array(
+        [[1 if column == 0 else weight for _, weight in rows] for column in range(kind.columns)]
+    )
+    found = kind.of_weights(keys, weights.reshape(kind.columns, keys.size))
+    assert found.keys.tolist() == sorted(set(keys.tolist()))
+    for key, counts in zip(found.keys, found.counts, strict=True):
+        assert counts.tolist() == weights[:, keys == key].sum(axis=1).tolist()
 
 
 def test_merging_changes_no_part() -> None:

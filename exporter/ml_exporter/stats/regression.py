@@ -1,15 +1,13 @@
 """Quality of regression models from additive evidence, by scikit-learn's names and definitions.
 
 Every metric is in the label's unit or its square, but the percentage error, R2 and the interval
-coverage, which are ratios. One that float64 cannot hold is unavailable: an error.
+coverage, which are ratios. A single error of 1e72 or more makes the means and R2 unavailable: `error`.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
-
-import numpy as np
 
 from ml_exporter.stats import intervals
 from ml_exporter.stats.intervals import CONSERVATIVE_BELOW, MINIMUM, Interval
@@ -40,8 +38,9 @@ __all__ = [
 ]
 
 RegressionMetric: TypeAlias = Callable[[RegressionEvidence, float], Result]
+_MeanBounds: TypeAlias = Callable[[RowSums, float], Interval]
 
-_CONSTANT = 1e-12  # labels whose variance is a smaller share of their square differ by rounding only
+_CONSTANT = 1e-12  # a variance that is a smaller share of the labels' square may be rounding alone
 
 # Squares and ratios have few large rows that carry most of the sum. While half of the rows are few,
 # they give the degrees of freedom: without it 10 normal errors cover .91 instead of .95.
@@ -49,23 +48,19 @@ _HEAVY = 0.5
 
 
 def _mean_absolute_error(evidence: RegressionEvidence, design_effect: float) -> Result:
-    def bounds(sums: RowSums) -> Interval:
-        lower, upper = intervals.mean(sums, design_effect)
-        return max(lower, 0.0), upper
-
-    return _mean(evidence.absolute_error, bounds)
+    return _mean(evidence, evidence.absolute_error, design_effect, _size_of_error)
 
 
 def _bias(evidence: RegressionEvidence, design_effect: float) -> Result:
-    return _mean(evidence.error, lambda sums: intervals.mean(sums, design_effect))
+    return _mean(evidence, evidence.error, design_effect, intervals.mean)
 
 
 def _mean_squared_error(evidence: RegressionEvidence, design_effect: float) -> Result:
-    return _mean(evidence.squared_error, lambda sums: _positive(sums, design_effect))
+    return _mean(evidence, evidence.squared_error, design_effect, _skewed)
 
 
 def _mean_absolute_percentage_error(evidence: RegressionEvidence, design_effect: float) -> Result:
-    return _mean(evidence.percentage_error, lambda sums: _positive(sums, design_effect))
+    return _mean(evidence, evidence.percentage_error, design_effect, _skewed)
 
 
 def _root_mean_squared_error(evidence: RegressionEvidence, design_effect: float) -> Result:
@@ -79,7 +74,7 @@ def _r2_score(evidence: RegressionEvidence, design_effect: float) -> Result:
     """Wants two values of the label: with one only, the reason is `single_class`."""
     if evidence.n < MINIMUM:
         return Unavailable("too_few_rows")
-    if not np.all(np.isfinite(evidence.sums[[Sum.SQUARE, Sum.FOURTH, Sum.LABEL_FOURTH]])):
+    if not (evidence.errors_fit and evidence.labels_fit):
         return Unavailable("error")
     moments = evidence.sums / evidence.n
     variance = float(moments[Sum.LABEL_SQUARE] - moments[Sum.LABEL] ** 2)
@@ -132,15 +127,20 @@ def _quantile(share: float) -> RegressionMetric:
     return metric
 
 
-def _mean(sums: RowSums, bounds: Callable[[RowSums], Interval]) -> Result:
+def _mean(evidence: RegressionEvidence, sums: RowSums, design_effect: float, bounds: _MeanBounds) -> Result:
     if sums.n < MINIMUM:
         return Unavailable("too_few_rows")
-    if not math.isfinite(sums.total * sums.total + sums.squares):  # both enter the variance
+    if not evidence.errors_fit:
         return Unavailable("error")
-    return _value(sums.mean, bounds(sums), sums.n)
+    return _value(sums.mean, bounds(sums, design_effect), sums.n)
 
 
-def _positive(sums: RowSums, design_effect: float) -> Interval:
+def _size_of_error(sums: RowSums, design_effect: float) -> Interval:
+    lower, upper = intervals.mean(sums, design_effect)
+    return max(lower, 0.0), upper
+
+
+def _skewed(sums: RowSums, design_effect: float) -> Interval:
     return intervals.positive_mean(sums, design_effect, sums.n * _HEAVY)
 
 

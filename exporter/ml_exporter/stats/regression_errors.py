@@ -85,7 +85,11 @@ class ErrorHistogram(SparseCounts):
         first, last = order_ranks(share, effective)
         ranks = first * self.n // effective - 1, -(-last * self.n // effective) - 1
         lower, upper = self._sizes([max(ranks[0], 0), min(ranks[1], self.n - 1)])
-        return float(lower) if ranks[0] >= 0 else 0.0, float(upper) if last <= effective else None
+        value = self.quantile(share)  # between two rows, so a bound that is one of them may leave it out
+        return (
+            min(float(lower), value) if ranks[0] >= 0 else 0.0,
+            max(float(upper), value) if last <= effective else None,
+        )
 
     def _sizes(self, ranks: list[int]) -> FloatArray:
         """Sizes of the errors of some ranks, 0 the smallest; off by less than their bins' widths."""

@@ -17,6 +17,9 @@ from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.regression_errors import ErrorHistogram
 from ml_exporter.stats.sums import RowSums
 
+LIMIT = 1e72
+"""Largest error and centred label that is told from larger ones: fourth powers of it still add up."""
+
 
 class Count(IntEnum):
     """Positions of the counts. Both ends of an interval belong to it."""
@@ -61,20 +64,24 @@ def row_counts(labels: FloatArray, lower: FloatArray | None, upper: FloatArray |
 def row_sums(labels: FloatArray, predictions: FloatArray, center: float) -> FloatArray:
     """What each row adds to the sums, shape (n, 12) for n labels and predictions, its columns contiguous.
 
-    What is beyond float64 becomes infinite without a warning; metrics that need it are then an error.
+    Errors and centred labels beyond `LIMIT` count as that; metrics that they enter are then an error.
     """
+    errors, centred = _difference(predictions, labels), _difference(labels, center)
+    square, spread = np.square(errors), np.square(centred)
+    percentage = _percentages(labels, errors)
     sums = np.empty((len(Sum), labels.size))
-    with np.errstate(over="ignore"):
-        errors, centred = predictions - labels, labels - center
-        square, spread = np.square(errors), np.square(centred)
-        percentage = _percentages(labels, errors)
-        sums[Sum.ERROR], sums[Sum.ABSOLUTE] = errors, np.abs(errors)
-        sums[Sum.SQUARE], sums[Sum.FOURTH] = square, square * square
-        sums[Sum.PERCENTAGE], sums[Sum.PERCENTAGE_SQUARE] = percentage, percentage * percentage
-        sums[Sum.LABEL], sums[Sum.LABEL_SQUARE] = centred, spread
-        sums[Sum.LABEL_CUBE], sums[Sum.LABEL_FOURTH] = spread * centred, spread * spread
-        sums[Sum.SQUARE_LABEL], sums[Sum.SQUARE_LABEL_SQUARE] = square * centred, square * spread
+    sums[Sum.ERROR], sums[Sum.ABSOLUTE] = errors, np.abs(errors)
+    sums[Sum.SQUARE], sums[Sum.FOURTH] = square, square * square
+    sums[Sum.PERCENTAGE], sums[Sum.PERCENTAGE_SQUARE] = percentage, percentage * percentage
+    sums[Sum.LABEL], sums[Sum.LABEL_SQUARE] = centred, spread
+    sums[Sum.LABEL_CUBE], sums[Sum.LABEL_FOURTH] = spread * centred, spread * spread
+    sums[Sum.SQUARE_LABEL], sums[Sum.SQUARE_LABEL_SQUARE] = square * centred, square * spread
     return sums.T
+
+
+def _difference(minuend: FloatArray, subtrahend: FloatArray | float) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return np.clip(minuend - subtrahend, -LIMIT, LIMIT)
 
 
 def _percentages(labels: FloatArray, errors: FloatArray) -> FloatArray:
@@ -156,6 +163,16 @@ class RegressionEvidence:
     def zero_labels(self) -> int:
         """Rows with a label of 0, which the percentage error skips."""
         return self.n - int(self.counts[Count.NONZERO_LABELS])
+
+    @property
+    def errors_fit(self) -> bool:
+        """Whether all errors were below `LIMIT`; many errors close to it do not fit either."""
+        return bool(self.sums[Sum.SQUARE] < LIMIT**2)
+
+    @property
+    def labels_fit(self) -> bool:
+        """The same of the labels less the center."""
+        return bool(self.sums[Sum.LABEL_SQUARE] < LIMIT**2)
 
     @property
     def error(self) -> RowSums:

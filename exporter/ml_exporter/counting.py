@@ -88,16 +88,27 @@ def _panes(panes: IntArray, step: int, clock: int) -> IntArray:
 
 def count_inputs(
     rows: Predictions, layout: Layout, steps: Sequence[int], clock: int, latency_limit: float | None
-) -> tuple[Counts, int]:
-    """Count predictions as they are read; also how many of them are in no window.
+) -> tuple[dict[int, Counts], int]:
+    """Count predictions as they are read, by version code; also how many of them are in no window.
 
     `steps` are the windows' pane lengths, `clock` the latest time known, all in microseconds.
     """
-    groups = Groups(rows.times, steps, clock)
-    tables = _traffic(rows, groups, latency_limit)
-    tables |= {"cells": _cells(rows, layout, groups), "outside": _outside(rows, layout, groups)}
-    outside = int(tables["rows"][groups.outside()].sum())
-    return _merged(tables, groups, input_shape(layout.size, len(layout.cells))), outside
+    panes = Groups(rows.times, steps, clock)
+    versions = np.flatnonzero(np.bincount(rows.versions))
+    group, n = panes.of_row, len(panes)
+    if versions.size > 1:  # one pass over a column serves all of them too
+        position = np.zeros(versions[-1] + 1, np.int64)
+        position[versions] = np.arange(versions.size) * n
+        group = position[rows.versions] + group
+    tables = _traffic(rows, group, versions.size * n, latency_limit)
+    tables["cells"] = _cells(rows, layout, group, versions.size * n)
+    tables["outside"] = _outside(rows, layout, group, versions.size * n)
+    shape, counts, outside = input_shape(layout.size, len(layout.cells)), {}, 0
+    for index, code in enumerate(versions.tolist()):
+        own = {name: table[index * n : (index + 1) * n] for name, table in tables.items()}
+        counts[code] = _merged(own, panes, shape, "rows")
+        outside += int(own["rows"][panes.outside()].sum())
+    return counts, outside
 
 
 def count_judged(rows: Judged, steps: Sequence[int], clock: int) -> Counts:
@@ -117,16 +128,17 @@ def count_judged(rows: Judged, steps: Sequence[int], clock: int) -> Counts:
         "losses": _losses(rows.scores[scored], rows.labels[scored] == POSITIVE, group[scored], n),
     }
     histograms = _histograms(rows.scores[scored], rows.labels[scored] == POSITIVE, group[scored], n)
-    return _merged(tables, groups, JUDGED, histograms)
+    return _merged(tables, groups, JUDGED, "mature", histograms)
 
 
 def _merged(
     tables: Mapping[str, NDArray[Any]],
     groups: Groups,
     shape: Shape,
+    counted: str,
     histograms: Sequence[ScoreHistogram] | None = None,
 ) -> Counts:
-    """Sum tables, one row for each group, to tallies."""
+    """Sum tables, one row for each group, to tallies; the one named `counted` tells where there are rows."""
 
     def tally(arrays: Mapping[str, NDArray[Any]], members: slice) -> Tally:
         shaped = {
@@ -138,13 +150,15 @@ def _merged(
     for window, numbers, bounds in groups.windows():
         sums = {name: np.add.reduceat(table, bounds[:-1], axis=0) for name, table in tables.items()}
         for index, (number, ends) in enumerate(zip(numbers, pairwise(bounds), strict=True)):
-            row = {name: table[index] for name, table in sums.items()}
-            panes[window, int(number)] = tally(row, slice(*ends))
+            if sums[counted][index].any():
+                row = {name: table[index] for name, table in sums.items()}
+                panes[window, int(number)] = tally(row, slice(*ends))
     return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}, slice(None)), panes)
 
 
-def _traffic(rows: Predictions, groups: Groups, latency_limit: float | None) -> dict[str, NDArray[Any]]:
-    group, n = groups.of_row, len(groups)
+def _traffic(
+    rows: Predictions, group: IntArray, n: int, latency_limit: float | None
+) -> dict[str, NDArray[Any]]:
     # A negative latency would let the sum fall, and a counter must not.
     timed = np.isfinite(rows.latency) & (rows.latency >= 0.0)
     latency, buckets = rows.latency[timed], len(LATENCY_BOUNDS) + 1
@@ -158,12 +172,11 @@ def _traffic(rows: Predictions, groups: Groups, latency_limit: float | None) -> 
     }
 
 
-def _cells(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
-    table = np.zeros((len(groups), layout.size), np.int64)
+def _cells(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
+    table = np.zeros((n, layout.size), np.int64)
     for name, codes, chosen in _codes(rows, layout):
         cells = layout.cells[name]
-        group = groups.of_row if chosen is None else groups.of_row[chosen]
-        cells.of(table)[...] = _table(group, codes, len(groups), cells.size)
+        cells.of(table)[...] = _table(group if chosen is None else group[chosen], codes, n, cells.size)
     return table
 
 
@@ -204,8 +217,8 @@ def class_codes(cells: Cells, classes: NDArray[np.int8]) -> IntArray:
     return codes
 
 
-def _outside(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
-    table = np.zeros((len(groups), len(layout.cells)), np.int64)
+def _outside(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
+    table = np.zeros((n, len(layout.cells)), np.int64)
     for cells in layout.numeric():
         values = rows.scores if cells.name == "score" else None
         values = rows.numbers[cells.name].values if cells.name in rows.numbers else values
@@ -214,7 +227,7 @@ def _outside(rows: Predictions, layout: Layout, groups: Groups) -> IntArray:
             beyond = (values < low) | (values > high)
             if beyond.any():
                 beyond &= np.isfinite(values)
-                table[:, layout.positions[cells.name]] = _count(groups.of_row[beyond], len(groups))[:, 0]
+                table[:, layout.positions[cells.name]] = _count(group[beyond], n)[:, 0]
     return table
 
 

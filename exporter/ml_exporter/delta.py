@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -30,8 +30,8 @@ class Delta:
 
     `counts` are tallies by version as the log names it, `outside` the accepted predictions that are
     in no window, `newest` the latest accepted time stamp (microseconds), `position` how far the
-    file is read. `predictions` and `labels` are the rows that wait, `letters` what was rejected if
-    that is to be kept.
+    file is read. `predictions` (without features) and `labels` are the rows that wait, `letters` what
+    was rejected if that is to be kept.
     """
 
     source: str
@@ -78,16 +78,21 @@ class PredictionReader:
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if len(rows) else None
         counts, outside = self._count(rows, clock if clock is not None else newest or 0)
+        # What is counted is not needed any more, and is most of what a block has.
+        rows = replace(rows, numbers={}, categories={})
         return Delta("predictions", block.end, +outcomes, newest, counts, outside, rows, letters=letters)
 
     def _count(self, rows: Predictions, clock: int) -> tuple[dict[str, Counts], int]:
-        counts, outside = {}, 0
-        for code in np.flatnonzero(np.bincount(rows.versions)):
-            name = rows.version_names[code]
-            chosen = rows.versions == code
-            part = rows if chosen.all() else rows.take(chosen)
-            layout = self._layouts.get(name, self._layouts["default"])
-            counts[name], out = count_inputs(part, layout, self._steps, clock, self._latency_limit)
+        codes: dict[Layout, list[int]] = {}
+        for code in np.flatnonzero(np.bincount(rows.versions)).tolist():
+            layout = self._layouts.get(rows.version_names[code], self._layouts["default"])
+            codes.setdefault(layout, []).append(code)
+        counts: dict[str, Counts] = {}
+        outside = 0
+        for layout, own in codes.items():
+            part = rows if len(codes) == 1 else rows.take(np.isin(rows.versions, own))
+            found, out = count_inputs(part, layout, self._steps, clock, self._latency_limit)
+            counts |= {rows.version_names[code]: item for code, item in found.items()}
             outside += out
         return counts, outside
 

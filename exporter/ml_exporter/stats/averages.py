@@ -119,16 +119,21 @@ class Average:
         rest = counts - parts
         return self._of(rest, self._weights(rest if self.by_rows else counts))
 
-    def _of(self, counts: Margins, weights: FloatArray) -> FloatArray:
-        return np.asarray(np.sum(weights * self.kind(counts).values, axis=-1))
+    def _of(self, counts: Margins, weights: IntArray) -> FloatArray:
+        return _mean(self.kind(counts).values, weights)
 
-    def _weights(self, counts: Margins) -> FloatArray:
-        weights = counts.actual if self.by_rows else (counts.actual + counts.predicted) > 0
-        total = np.maximum(weights.sum(axis=-1, keepdims=True), 1)  # one block may have all the rows
-        return np.asarray(weights / total)
+    def _weights(self, counts: Margins) -> IntArray:
+        occurs = (counts.actual + counts.predicted) > 0
+        return counts.actual if self.by_rows else occurs.astype(np.int64)
 
     def _doubt(self, counts: Margins) -> Interval:
         """How far ratios of too few rows could move the average, down and up."""
         ratios, weights = self.kind(counts), self._weights(counts)
         thin = ratios.rows < MINIMUM
-        return float(weights @ (thin * ratios.values)), float(weights @ (thin * (1 - ratios.values)))
+        return float(_mean(thin * ratios.values, weights)), float(_mean(thin * (1 - ratios.values), weights))
+
+
+def _mean(values: FloatArray, weights: IntArray) -> FloatArray:
+    """Weighted mean over the last axis; whole weights, so that a mean of ones is one to the last bit."""
+    total = np.maximum(weights.sum(axis=-1), 1)  # one block may have all the rows
+    return np.asarray(np.sum(weights * values, axis=-1) / total)

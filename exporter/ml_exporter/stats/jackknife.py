@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
+
 from ml_exporter.stats import intervals
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.intervals import Interval
 
 FEWEST_BLOCKS = 6
+
+_ROUNDING = 1e-14  # the statistic without one part or another differs by less: by nothing at all
 
 
 def block_bounds(value: float, left_out: FloatArray) -> Interval | None:
@@ -19,11 +23,9 @@ def block_bounds(value: float, left_out: FloatArray) -> Interval | None:
     `FEWEST_BLOCKS` blocks, at 0 or 1, and where no block changes anything.
     """
     blocks = left_out.size
-    if blocks < FEWEST_BLOCKS or not 0.0 < value < 1.0:
+    if blocks < FEWEST_BLOCKS or not 0.0 < value < 1.0 or np.ptp(left_out) < _ROUNDING:
         return None
     variance = (blocks - 1) * float(left_out.var())
-    if variance <= 0:
-        return None
     return intervals.on_logit(value, math.sqrt(variance) / (value * (1 - value)), blocks - 1)
 
 
@@ -37,11 +39,11 @@ def row_bounds(
     effective rows give the degrees of freedom. At 0 and 1, and where no row changes anything, the
     bounds are those of a proportion of `smallest`.
     """
+    if not 0.0 < value < 1.0 or np.ptp(left_out) < _ROUNDING:
+        return intervals.proportion(value * smallest, smallest)
     total = rows.sum()
     centre = rows @ left_out / total
     variance = design_effect * (total - 1) / total * float(rows @ (left_out - centre) ** 2)
-    if variance <= 0 or not 0.0 < value < 1.0:
-        return intervals.proportion(value * smallest, smallest)
     return intervals.on_logit(value, math.sqrt(variance) / (value * (1 - value)), smallest - 1)
 
 

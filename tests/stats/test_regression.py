@@ -146,6 +146,14 @@ def test_what_float64_cannot_hold_is_an_error_and_never_infinite(label: float) -
     assert value("median_absolute_error", evidence).value < 2.0
 
 
+def test_labels_that_hardly_differ_have_no_infinite_r2() -> None:
+    labels, predictions = rows(100)
+    for scale, available in ((1e-30, True), (1e-40, False), (1e-160, False)):
+        result = REGRESSION_METRICS["r2_score"](RegressionEvidence.of(labels * scale, predictions), 90.0)
+        assert isinstance(result, Value) == available
+        assert isinstance(result, Unavailable) or np.isfinite(result.lower or np.nan)
+
+
 @given(ROWS, st.integers(0, 80), st.floats(-1e6, 1e6))
 @settings(max_examples=60, deadline=None)
 def test_merge_of_parts_is_the_evidence_of_the_whole(

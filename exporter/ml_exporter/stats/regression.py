@@ -41,6 +41,7 @@ RegressionMetric: TypeAlias = Callable[[RegressionEvidence, float], Result]
 _MeanBounds: TypeAlias = Callable[[RowSums, float], Interval]
 
 _CONSTANT = 1e-12  # a variance that is a smaller share of the labels' square may be rounding alone
+_LEAST = 1e-72  # labels in any unit vary more, and a ratio to less could be beyond float64
 
 # Squares and ratios have few large rows that carry most of the sum. While half of the rows are few,
 # they give the degrees of freedom: without it 10 normal errors cover .91 instead of .95.
@@ -78,7 +79,7 @@ def _r2_score(evidence: RegressionEvidence, design_effect: float) -> Result:
         return Unavailable("error")
     moments = evidence.sums / evidence.n
     variance = float(moments[Sum.LABEL_SQUARE] - moments[Sum.LABEL] ** 2)
-    if variance <= _CONSTANT * moments[Sum.LABEL_SQUARE]:
+    if variance <= max(_CONSTANT * float(moments[Sum.LABEL_SQUARE]), _LEAST):
         return Unavailable("single_class")
     unexplained = float(moments[Sum.SQUARE]) / variance
     if unexplained == 0.0:

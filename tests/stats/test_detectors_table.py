@@ -49,7 +49,7 @@ def alike(rng: np.random.Generator) -> FloatArray:
 def daily(rng: np.random.Generator) -> FloatArray:
     """Rows that are harder by day than by night, 1,000 a day, as the scores know."""
     hour = np.arange(BEFORE + AFTER) * 2 * np.pi / 1_000
-    return alike(rng) * (1 + 0.6 * np.sin(hour))
+    return np.asarray(alike(rng) * (1 + 0.6 * np.sin(hour)))
 
 
 def harder(rng: np.random.Generator) -> FloatArray:

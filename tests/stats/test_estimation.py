@@ -141,7 +141,7 @@ def test_what_the_folds_disagree_on_widens_the_bounds() -> None:
     learned = Calibration(calibration.rows, calibration.rate, calibration.rate + shift)
     certain, uncertain = (value(counts, each, "actual_positive_rate") for each in (calibration, learned))
     assert uncertain.value == pytest.approx(certain.value, abs=1e-3)
-    learned_part = 9 / 10 * np.sum(np.square(shift))
+    learned_part = np.sum(np.square(shift))
     own = np.sum(counts.sum(axis=1) * calibration.rate * (1 - calibration.rate)) / counts.sum() ** 2
     degrees = 9 * ((own + learned_part) / learned_part) ** 2
     half = stats.t.ppf(0.975, degrees) * np.sqrt(own + learned_part)

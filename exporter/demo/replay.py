@@ -11,31 +11,30 @@ from typing import Any
 import duckdb
 import faults
 import logs
+from log_shapes import Shape, select
 
 DAY_MS = 86_400_000
-# Seeded by the id and version alone, so that a prediction has the same latency in every run:
-# lognormal around 20 ms, and one failed request in a thousand.
+# Probabilities of one in sum, and decimals as they were rounded, which float32 cannot hold.
 LOAD = """
 CREATE TABLE flights AS
-SELECT id, epoch_ms(ts) AS ts, version, score::DOUBLE AS score, prediction,
-    round(0.02 * exp(0.5 * sqrt(-2 * ln(u)) * cos(2 * pi() * v)), 4) AS latency_s,
-    md5_number_lower(version || id) % 1000 = 0 AS failed,
-    features, label, epoch_ms(label_ts) AS label_ts
-FROM (
-    SELECT *, (md5_number_lower(id || version)::DOUBLE + 1) / 18446744073709551617 AS u,
-        md5_number_upper(id || version)::DOUBLE / 18446744073709551616 AS v
-    FROM read_parquet(?))
+SELECT id, epoch_ms(ts) AS ts, version, score::DOUBLE AS score, prediction, features,
+    label, epoch_ms(label_ts) AS label_ts, arr_delay, epoch_ms(cancelled_ts) AS cancelled_ts,
+    round(minutes.prediction::DOUBLE, 1) AS minutes,
+    round(minutes.lower::DOUBLE, 1) AS minutes_lower, round(minutes.upper::DOUBLE, 1) AS minutes_upper,
+    round(outcome.late::DOUBLE, 4) AS late, round(outcome.cancelled::DOUBLE, 4) AS cancelled,
+    round(1 - late - cancelled, 4) AS on_time
+FROM read_parquet(?)
 WHERE epoch_ms(ts) >= ?
 ORDER BY ts, version, id
 """
 PREDICTIONS = """
-SELECT id, ts, version, score, prediction, latency_s, failed, features FROM flights
-WHERE ts >= ? AND ts < ? ORDER BY ts, version, id
+SELECT {fields} FROM flights
+WHERE ts >= ? AND ts < ? AND {versions} ORDER BY flights.ts, version, id
 """
 # One label per flight, however many versions scored it.
 LABELS = """
-SELECT id, label_ts, label FROM flights
-WHERE label_ts >= ? AND label_ts < ? AND ts >= ? AND version = '1' ORDER BY label_ts, id
+SELECT id, {time} AS label_time, {label} AS truth FROM flights
+WHERE label_time >= ? AND label_time < ? AND ts >= ? AND version = '1' ORDER BY label_time, id
 """
 
 
@@ -73,7 +72,7 @@ class Lap:
 
 
 class Replay:
-    """Plays the flights on the wall clock, lap after lap, and remembers how far both logs have come.
+    """Plays a model's logs on the wall clock, lap after lap, and remembers how far both have come.
 
     `origin` is the wall-clock time of the first lap's start, `begin` (not before it) that of the
     first prediction to log: earlier ones are left out, and so are their labels.
@@ -82,6 +81,7 @@ class Replay:
     def __init__(
         self,
         flights: duckdb.DuckDBPyConnection,
+        shape: Shape,
         start_ms: int,
         day_seconds: float,
         origin: float,
@@ -89,6 +89,10 @@ class Replay:
         run: str,
     ) -> None:
         self._flights = flights
+        fields = shape.prediction("ts") | {"failed": shape.failed()}
+        self._fields = tuple(fields)
+        self._predictions = PREDICTIONS.format(fields=select(fields), versions=shape.versions)
+        self._labels = LABELS.format(time=shape.label_time, label=shape.label)
         self._run = run
         self._rng = random.Random(0)
         self._days = _whole_days(flights, start_ms)
@@ -112,7 +116,7 @@ class Replay:
         lines = []
         for lap in self._laps:
             after = max(lap.simulated(since), lap.first_ms)
-            rows = self._flights.execute(PREDICTIONS, [after, lap.simulated(now)]).fetchall()
+            rows = self._flights.execute(self._predictions, [after, lap.simulated(now)]).fetchall()
             lines += [self._prediction(lap, row, active) for row in rows]
         return faults.add_garbage(lines, self._rng) if "garbage-lines" in active else lines
 
@@ -129,24 +133,17 @@ class Replay:
         lines = []
         for lap in self._laps:
             span = [lap.simulated(since), lap.simulated(until), lap.first_ms]
-            for flight, label_ms, label in self._flights.execute(LABELS, span).fetchall():
+            for flight, label_ms, label in self._flights.execute(self._labels, span).fetchall():
                 ts = logs.stamp(lap.wall(label_ms) + delay)
-                label = label != ("flip" in active)
+                label = faults.flip(label) if "flip" in active else label
                 lines.append(json.dumps({"id": f"{flight}-{lap.suffix}", "ts": ts, "label": label}))
         return lines
 
     def _prediction(self, lap: Lap, row: tuple[Any, ...], active: Collection[str]) -> str:
-        flight, ts, version, score, prediction, latency_s, failed, features = row
-        record: faults.Record = {
-            "id": f"{flight}-{lap.suffix}",
-            "ts": logs.stamp(lap.wall(ts)),
-            "version": version,
-            "score": score,
-            "prediction": prediction,
-            "latency_s": latency_s,
-            "features": features,
-        }
-        if failed:
+        record: faults.Record = dict(zip(self._fields, row, strict=True))
+        record["id"] = f"{record['id']}-{lap.suffix}"
+        record["ts"] = logs.stamp(lap.wall(record["ts"]))
+        if record.pop("failed"):
             faults.fail(record, "model worker restarted")
         faults.break_record(record, active, self._rng)
         return json.dumps(record)

@@ -1,9 +1,9 @@
-"""Play the model server of the demo: append predictions to one log and late labels to another.
+"""Play the demo's model servers: append each model's predictions to one log and late labels to another.
 
 A simulated day takes 30 seconds by default. At start the first 30 days are back-dated over the
 last 15 minutes; from then on predictions and labels follow live, until a signal ends the program.
 When the year is over it starts again, with fresh ids. ``--dump DIR`` writes the logs of the whole
-year at once instead, with the time stamps of 2013.
+year at once instead, with the time stamps of 2013. log_shapes.py has the models.
 """
 
 import argparse
@@ -15,38 +15,35 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import dump
 import faults
 import replay
+from log_shapes import MODELS, SHAPES, Shape
 from logs import RotatedLog
 
 TICK_SECONDS = 1.0
 DATA = Path(__file__).with_name("flights.parquet")
 
 
-class Traffic:
-    """The two logs, the stream that feeds them and the faults that are on."""
+class Stream:
+    """One model's two logs and what feeds them."""
 
-    def __init__(self, args: argparse.Namespace, now: float) -> None:
-        self._flags = frozenset(args.fault)
-        self._fault_file: Path | None = args.fault_file
-        self._reported = ""
-        self.predictions = RotatedLog(args.dir / "predictions.jsonl", args.rotate_bytes)
-        self.labels = RotatedLog(args.dir / "labels.jsonl", args.rotate_bytes)
+    def __init__(
+        self, shape: Shape, flights: duckdb.DuckDBPyConnection, args: argparse.Namespace, now: float
+    ) -> None:
+        self.predictions, self.labels = (RotatedLog(path, args.rotate_bytes) for path in shape.logs(args.dir))
         origin = now - args.backdate_days * args.day_seconds
         # After a restart the log goes on where it stopped; it never gets older rows after newer ones.
         last = self.predictions.last_stamp()
         begin = origin if last is None else min(now, max(origin, last + 0.001))
-        start_ms = replay.day_ms(args.start)
-        run = format(int(now), "x")
-        flights = replay.load(args.data, start_ms)
-        self._replay = replay.Replay(flights, start_ms, args.day_seconds, origin, begin, run)
+        start_ms, run = replay.day_ms(args.start), format(int(now), "x")
+        self.replay = replay.Replay(flights, shape, start_ms, args.day_seconds, origin, begin, run)
 
-    def backlog(self, now: float) -> int:
-        """Write what was due before the start, labels first, each log in one piece; returns the rows."""
-        active = self.active() - faults.LIVE_ONLY
-        predictions = self._replay.predictions(now, active)
-        labels = self._replay.labels(now, active)
+    def backlog(self, now: float, active: frozenset[str]) -> int:
+        """Write what was due before the start, labels first, each log in one piece; returns the predictions."""
+        predictions = self.replay.predictions(now, active)
+        labels = self.replay.labels(now, active)
         for log, lines in ((self.labels, labels), (self.predictions, predictions)):
             if log.path.exists():
                 log.append(lines)
@@ -54,13 +51,37 @@ class Traffic:
                 log.create(lines)
         return len(predictions)
 
+    def tick(self, now: float, active: frozenset[str]) -> None:
+        """Append what became due since the last tick."""
+        self.predictions.append(self.replay.predictions(now, active))
+        self.labels.append(self.replay.labels(now, active))
+
+
+class Traffic:
+    """The streams of the models, and the faults that are on."""
+
+    def __init__(self, args: argparse.Namespace, now: float) -> None:
+        self._flags = frozenset(args.fault)
+        self._fault_file: Path | None = args.fault_file
+        self._reported = ""
+        self._laps = 1
+        flights = replay.load(args.data, replay.day_ms(args.start))
+        chosen = args.model or MODELS
+        self.streams = [Stream(shape, flights, args, now) for shape in SHAPES if shape.model in chosen]
+
+    def backlog(self, now: float) -> int:
+        """Write what was due before the start, labels first; returns the number of predictions."""
+        active = self.active() - faults.LIVE_ONLY
+        return sum(stream.backlog(now, active) for stream in self.streams)
+
     def tick(self, now: float) -> None:
         """Append what became due since the last tick."""
-        laps = self._replay.laps
         active = self.active()
-        self.predictions.append(self._replay.predictions(now, active))
-        self.labels.append(self._replay.labels(now, active))
-        if self._replay.laps > laps:
+        for stream in self.streams:
+            stream.tick(now, active)
+        laps = max(stream.replay.laps for stream in self.streams)
+        if laps > self._laps:
+            self._laps = laps
             say("the year is over; it starts again, with fresh ids")
 
     def active(self) -> frozenset[str]:
@@ -105,10 +126,12 @@ def parser() -> argparse.ArgumentParser:
     add("--day-seconds", type=_positive, default=30.0, help="length of a simulated day (%(default)s)")
     add("--start", type=date.fromisoformat, default=date(2013, 4, 1), help="first day, UTC (%(default)s)")
     add("--backdate-days", type=_not_negative, default=30.0, help="days written at start (%(default)s)")
+    add("--model", action="append", choices=MODELS, help="a model to play; repeatable (all of them)")
     add("--rotate-bytes", type=_bytes, default=16 << 20, help="size at which a log rotates (%(default)s)")
     add("--fault", action="append", default=[], choices=faults.FAULTS, help="a fault to play; repeatable")
     add("--fault-file", type=Path, help="read each second: one fault a line; it overrules --fault")
     add("--dump", type=Path, metavar="DIR", help="write all logs with the time stamps of 2013, and exit")
+    add("--labelled", action="store_true", help="with --dump: MODEL.parquet, labels in it, for profiles")
     add("--since", type=date.fromisoformat, help="with --dump: first day, UTC (--start)")
     add("--until", type=date.fromisoformat, help="with --dump: day before which to end, UTC (the end)")
     return result
@@ -136,14 +159,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     command = parser()
     args = command.parse_args(argv)
-    if args.dump is None and (args.since or args.until):
-        command.error("--since and --until go with --dump")
+    if args.dump is None and (args.since or args.until or args.labelled):
+        command.error("--since, --until and --labelled go with --dump")
     if args.dump is None:
         return serve(args)
     if args.fault or args.fault_file:
         command.error("--dump writes what happened in 2013, without faults")
-    counts = dump.write(args.data, args.dump, args.since or args.start, args.until)
-    say(f"{counts[0]} predictions and {counts[1]} labels in {args.dump}")
+    write = dump.write_labelled if args.labelled else dump.write
+    counts = write(args.data, args.dump, args.since or args.start, args.until, args.model or MODELS)
+    for model, (predictions, labels) in counts.items():
+        say(f"{model}: {predictions} predictions and {labels} labels in {args.dump}")
     return 0
 
 

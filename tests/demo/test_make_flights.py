@@ -48,6 +48,7 @@ def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]
 def test_schema_is_that_of_the_prediction_log(flights: duckdb.DuckDBPyConnection) -> None:
     columns = {row[0]: row[1] for row in flights.execute("DESCRIBE flights").fetchall()}
     features = columns.pop("features")
+    assert list(columns)[:7] == ["id", "ts", "version", "score", "prediction", "label", "label_ts"]
     assert columns == {
         "id": "VARCHAR",
         "ts": "TIMESTAMP WITH TIME ZONE",
@@ -56,6 +57,10 @@ def test_schema_is_that_of_the_prediction_log(flights: duckdb.DuckDBPyConnection
         "prediction": "BOOLEAN",
         "label": "BOOLEAN",
         "label_ts": "TIMESTAMP WITH TIME ZONE",
+        "arr_delay": "SMALLINT",
+        "cancelled_ts": "TIMESTAMP WITH TIME ZONE",
+        "minutes": "STRUCT(prediction FLOAT, lower FLOAT, upper FLOAT)",
+        "outcome": "STRUCT(late FLOAT, cancelled FLOAT)",
     }
     assert features.startswith("STRUCT(carrier VARCHAR, origin VARCHAR, dest VARCHAR,")
     assert [part.split()[0].strip('"') for part in features[7:-1].split(", ")] == make_flights.FEATURES
@@ -120,13 +125,70 @@ def test_months(flights: duckdb.DuckDBPyConnection) -> None:
     assert min(row[1] for row in rows) > 23_000
 
 
+def test_months_of_the_minutes(flights: duckdb.DuckDBPyConnection) -> None:
+    rows = flights.execute(
+        """SELECT avg(abs(error)), avg(error), 1 - sum(error ** 2) / (var_pop(arr_delay) * count(*)), avg(held::INT)
+        FROM (SELECT month(ts) AS month, arr_delay, minutes.prediction - arr_delay AS error,
+            arr_delay BETWEEN minutes.lower AND minutes.upper AS held
+            FROM flights WHERE arr_delay IS NOT NULL AND year(ts) = 2013)
+        GROUP BY month ORDER BY month"""
+    ).fetchall()
+    absolute, bias, r2, held = zip(*rows, strict=True)
+    assert absolute == pytest.approx(
+        [22.0, 22.5, 24.5, 25.8, 25.8, 30.6, 31.7, 24.8, 22.9, 19.5, 19.1, 25.4], abs=0.06
+    )
+    assert bias == pytest.approx(
+        [-1.6, 0.0, -0.2, -6.4, 2.9, -8.9, -10.0, -1.9, 4.4, 1.6, 1.1, -5.5], abs=0.06
+    )
+    assert r2 == pytest.approx(
+        [0.125, 0.140, 0.181, 0.138, 0.159, 0.125, 0.097, 0.136, 0.103, 0.130, 0.058, 0.158], abs=1e-3
+    )
+    assert held == pytest.approx(
+        [0.775, 0.783, 0.750, 0.738, 0.701, 0.712, 0.694, 0.718, 0.697, 0.771, 0.790, 0.772], abs=1e-3
+    )
+
+
+def test_months_of_the_outcomes(flights: duckdb.DuckDBPyConnection) -> None:
+    rows = flights.execute(
+        """SELECT avg((greatest(on_time, late, cancelled) = truth)::INT), avg(-ln(truth))
+        FROM (SELECT ts, outcome.late AS late, outcome.cancelled AS cancelled, 1 - late - cancelled AS on_time,
+            CASE WHEN cancelled_ts IS NOT NULL THEN cancelled WHEN label THEN late ELSE on_time END AS truth
+            FROM flights
+            WHERE version = '1' AND year(ts) = 2013 AND (label IS NOT NULL OR cancelled_ts IS NOT NULL))
+        GROUP BY month(ts) ORDER BY month(ts)"""
+    ).fetchall()
+    accuracy, log_loss = zip(*rows, strict=True)
+    assert accuracy == pytest.approx(
+        [0.774, 0.741, 0.768, 0.725, 0.786, 0.709, 0.701, 0.772, 0.857, 0.834, 0.823, 0.688], abs=1e-3
+    )
+    assert log_loss == pytest.approx(
+        [0.558, 0.657, 0.565, 0.642, 0.535, 0.674, 0.681, 0.560, 0.434, 0.456, 0.475, 0.696], abs=1e-3
+    )
+
+
+def test_a_flight_is_late_by_its_minutes(flights: duckdb.DuckDBPyConnection) -> None:
+    query = "SELECT count(*) FROM flights WHERE version = '1' AND {}"
+    assert one(flights, query.format("(arr_delay > 15) IS DISTINCT FROM label")) == (0,)
+    assert one(flights, query.format("cancelled_ts IS NOT NULL AND label IS NOT NULL")) == (0,)
+    assert one(flights, query.format("cancelled_ts IS NOT NULL")) == (8_255,)
+    assert one(flights, query.format("cancelled_ts <= ts OR cancelled_ts > ts + INTERVAL 12 HOUR")) == (0,)
+
+
+def test_the_other_models_stand_in_the_rows_of_version_1(flights: duckdb.DuckDBPyConnection) -> None:
+    query = """SELECT version, count(minutes.prediction), count(minutes.lower), count(minutes.upper),
+        count(outcome.late), count(outcome.cancelled) FROM flights GROUP BY ALL ORDER BY ALL"""
+    assert flights.execute(query).fetchall() == [("1", *[336_776] * 5), ("2", *[0] * 5)]
+    least = "SELECT min(least(outcome.late, outcome.cancelled, 1 - outcome.late - outcome.cancelled)) > 0 FROM flights"
+    assert one(flights, least) == (True,)
+
+
 def test_score_decides_the_prediction(flights: duckdb.DuckDBPyConnection) -> None:
     assert one(flights, "SELECT min(score) > 0, max(score) < 1 FROM flights") == (True, True)
     assert one(flights, "SELECT count(*) FROM flights WHERE prediction != (score >= 0.5)") == (0,)
 
 
 def test_the_file_is_small() -> None:
-    assert DATA.stat().st_size < 8_000_000
+    assert DATA.stat().st_size < 10_000_000
 
 
 def test_the_weather_was_out_on_31_december(flights: duckdb.DuckDBPyConnection) -> None:
@@ -191,6 +253,28 @@ def test_midnight_arrivals_are_written_as_2400() -> None:
     assert arrived.dt.strftime("%d %H:%M").tolist() == ["02 04:00"]
 
 
+def test_a_cancellation_is_known_when_the_flight_was_to_land() -> None:
+    flights = frame(
+        ts=["2013-05-01 12:00", "2013-05-02 02:00", "2013-05-01 12:00"],
+        dep_delay=[None, None, 3.0],
+        # 13:05 in Chicago; past midnight in Los Angeles; this one left.
+        sched_arr_time=[1305, 35, 1305],
+        dest=["ORD", "LAX", "ORD"],
+    )
+    zones = {"ORD": "America/Chicago", "LAX": "America/Los_Angeles"}
+    airports = pd.DataFrame({"faa": list(zones), "tzone": list(zones.values())})
+    known = make_flights.cancellation(flights, airports)
+    assert known[:2].dt.strftime("%d %H:%M").tolist() == ["01 18:05", "02 07:35"]
+    assert known[2:].isna().all()
+
+
+def test_outcomes_of_flights() -> None:
+    flights = frame(cancelled_ts=[pd.NaT, pd.NaT, pd.Timestamp("2013-05-01"), pd.NaT])
+    flights["label"] = pd.array([True, False, None, None], "boolean")
+    assert make_flights.outcome(flights).tolist()[:3] == ["late", "on_time", "cancelled"]
+    assert make_flights.outcome(flights).isna().tolist() == [False, False, False, True]
+
+
 def test_another_archive_is_refused() -> None:
     with pytest.raises(ValueError, match="SHA-256"):
         make_flights.read_tables(b"not the archive")
@@ -199,7 +283,10 @@ def test_another_archive_is_refused() -> None:
 def test_written_file_reads_back(tmp_path: Path) -> None:
     rows = next(pq.ParquetFile(DATA).iter_batches(batch_size=1000)).to_pandas()
     features = pd.DataFrame(rows.pop("features").tolist())
-    table = make_flights.to_table(pd.concat([rows, features], axis=1))
+    minutes = pd.DataFrame(rows.pop("minutes").tolist())
+    minutes.columns = pd.Index(["minutes", "minutes_lower", "minutes_upper"])
+    outcome = pd.DataFrame(rows.pop("outcome").tolist()).add_prefix("p_")
+    table = make_flights.to_table(pd.concat([rows, features, minutes, outcome], axis=1))
     make_flights.write(table, tmp_path / "some.parquet")
     first = f"(SELECT * FROM '{DATA}' LIMIT 1000)"
     query = f"SELECT count(*) FROM (SELECT * FROM '{tmp_path / 'some.parquet'}' EXCEPT SELECT * FROM {first})"

@@ -61,9 +61,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's own configuration, with logs of six weeks in a folder of the test's."""
     folder = tmp_path_factory.mktemp("year")
     dump = [sys.executable, str(DEMO / "traffic.py"), "--dump", str(folder)]
+    dump += ["--model", "flight-delay"]
     subprocess.run([*dump, "--since", "2013-06-25", "--until", "2013-08-02"], check=True, capture_output=True)
     content = yaml.safe_load((DEMO / "flights-2013.yml").read_text())
-    (model,) = content["models"]
+    model = next(model for model in content["models"] if model["name"] == "flight-delay")
+    content["models"] = [model]
     model["profile"] = str(DEMO / "profiles/flights-2013.json")
     model["predictions"]["path"] = str(folder / "predictions.jsonl")
     model["labels"]["path"] = str(folder / "labels.jsonl")

@@ -12,10 +12,13 @@ import faults
 import logs
 import pytest
 import replay
+from log_shapes import SHAPES, Shape
 
 START_MS = replay.day_ms(date(2013, 4, 1))
 ORIGIN = 1_800_000_000.0
 DAY_SECONDS = 30.0
+LATE, MINUTES, OUTCOME = SHAPES
+each_model = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape.model))
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,9 @@ def flights(june: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def stream(flights: duckdb.DuckDBPyConnection, begin: float = ORIGIN) -> replay.Replay:
+def stream(flights: duckdb.DuckDBPyConnection, begin: float = ORIGIN, shape: Shape = LATE) -> replay.Replay:
     start = replay.day_ms(date(2013, 6, 30))
-    return replay.Replay(flights, start, DAY_SECONDS, ORIGIN, begin, "run")
+    return replay.Replay(flights, shape, start, DAY_SECONDS, ORIGIN, begin, "run")
 
 
 def records(lines: list[str]) -> list[dict[str, Any]]:
@@ -39,24 +42,37 @@ def test_clock_and_back() -> None:
     assert lap.simulated(ORIGIN + 15) == START_MS + replay.DAY_MS // 2
 
 
-def test_record_is_that_of_a_model_server(flights: duckdb.DuckDBPyConnection) -> None:
-    record = records(stream(flights).predictions(ORIGIN + 60, ()))[0]
-    assert list(record) == ["id", "ts", "version", "score", "prediction", "latency_s", "features"]
+@pytest.mark.parametrize(
+    ("shape", "answer", "kind"),
+    [
+        (LATE, ["score", "prediction"], bool),
+        (MINUTES, ["prediction", "lower", "upper"], float),
+        (OUTCOME, ["scores", "prediction"], str),
+    ],
+    ids=lambda value: getattr(value, "model", None),
+)
+def test_record_is_that_of_a_model_server(
+    flights: duckdb.DuckDBPyConnection, shape: Shape, answer: list[str], kind: type
+) -> None:
+    record = records(stream(flights, shape=shape).predictions(ORIGIN + 60, ()))[0]
+    assert list(record) == ["id", "ts", "version", *answer, "latency_s", "features"]
     assert record["ts"] == "2027-01-15T08:00:00.000Z"
     assert record["id"].startswith("2013-06-29-")
     assert record["id"].endswith("-run")
-    assert isinstance(record["prediction"], bool)
+    assert type(record["prediction"]) is kind
 
 
-def test_ticks_give_what_one_look_gives(flights: duckdb.DuckDBPyConnection) -> None:
-    at_once, ticking = stream(flights), stream(flights)
+@each_model
+def test_ticks_give_what_one_look_gives(flights: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    at_once, ticking = stream(flights, shape=shape), stream(flights, shape=shape)
     times = [ORIGIN + 1.7 * tick for tick in range(1, 25)]
     assert at_once.predictions(times[-1], ()) == [line for t in times for line in ticking.predictions(t, ())]
     assert at_once.labels(times[-1], ()) == [line for t in times for line in ticking.labels(t, ())]
 
 
-def test_labels_meet_their_predictions_later(flights: duckdb.DuckDBPyConnection) -> None:
-    play = stream(flights)
+@each_model
+def test_labels_meet_their_predictions_later(flights: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    play = stream(flights, shape=shape)
     predictions = {r["id"]: r for r in records(play.predictions(ORIGIN + 80, ()))}
     labels = records(play.labels(ORIGIN + 80, ()))
     assert len(labels) == len({label["id"] for label in labels}) > 1000
@@ -72,11 +88,12 @@ def test_shadow_scores_the_same_ids_from_july(flights: duckdb.DuckDBPyConnection
     assert min(r["ts"] for r in rows if r["version"] == "2") >= logs.stamp(ORIGIN + DAY_SECONDS)
 
 
-def test_few_requests_fail_without_an_answer(flights: duckdb.DuckDBPyConnection) -> None:
-    rows = records(stream(flights).predictions(ORIGIN + 90, ()))
+@each_model
+def test_few_requests_fail_without_an_answer(flights: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    rows = records(stream(flights, shape=shape).predictions(ORIGIN + 90, ()))
     failed = [r for r in rows if "error" in r]
     assert 0 < len(failed) < len(rows) / 200
-    assert all("score" not in r and "prediction" not in r for r in failed)
+    assert not any(shape.answer.keys() & r for r in failed)
     latencies = sorted(r["latency_s"] for r in rows)
     assert latencies[len(rows) // 2] == pytest.approx(0.02, rel=0.1)
     assert latencies[-1] < 0.25
@@ -103,13 +120,24 @@ def test_year_starts_again_with_fresh_ids(flights: duckdb.DuckDBPyConnection) ->
     assert any(r["id"].endswith("-run.1") for r in labels)
 
 
+def test_each_model_has_its_own_latencies_and_failures(flights: duckdb.DuckDBPyConnection) -> None:
+    rows = [
+        {r["id"]: r for r in records(stream(flights, shape=shape).predictions(ORIGIN + 30, ()))}
+        for shape in SHAPES
+    ]
+    assert rows[0].keys() == rows[1].keys() == rows[2].keys()
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        same = [rows[a][key]["latency_s"] == rows[b][key]["latency_s"] for key in rows[0]]
+        assert sum(same) < len(same) / 50
+
+
 def test_no_flights_after_the_start_is_an_error(june: Path) -> None:
     with pytest.raises(ValueError, match="no flight"):
         replay.load(june, replay.day_ms(date(2014, 6, 1)))
 
 
-def broken(flights: duckdb.DuckDBPyConnection, fault: str) -> list[dict[str, Any]]:
-    return records(stream(flights).predictions(ORIGIN + 30, {fault}))
+def broken(flights: duckdb.DuckDBPyConnection, fault: str, shape: Shape = LATE) -> list[dict[str, Any]]:
+    return records(stream(flights, shape=shape).predictions(ORIGIN + 30, {fault}))
 
 
 def test_missing(flights: duckdb.DuckDBPyConnection) -> None:
@@ -141,17 +169,42 @@ def test_latency(flights: duckdb.DuckDBPyConnection) -> None:
     assert sum(slow) / len(slow) > 0.8
 
 
-def test_errors(flights: duckdb.DuckDBPyConnection) -> None:
-    rows = broken(flights, "errors")
+@each_model
+def test_errors(flights: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    rows = broken(flights, "errors", shape)
     failed = [r for r in rows if "error" in r]
     assert 0.2 < len(failed) / len(rows) < 0.4
-    assert not any("score" in r for r in failed)
+    assert not any(shape.answer.keys() & r for r in failed)
+
+
+@pytest.mark.parametrize("fault", faults.RECORD_FAULTS)
+@each_model
+def test_what_happens_to_records_happens_to_every_model(
+    flights: duckdb.DuckDBPyConnection, shape: Shape, fault: str
+) -> None:
+    clean = records(stream(flights, shape=shape).predictions(ORIGIN + 30, ()))
+    rows = broken(flights, fault, shape)
+    assert [r["id"] for r in rows] == [r["id"] for r in clean]
+    assert sum(row != was for row, was in zip(rows, clean, strict=True)) > len(rows) / 5
+
+
+def flipped(flights: duckdb.DuckDBPyConnection, shape: Shape) -> list[tuple[Any, Any]]:
+    clean = records(stream(flights, shape=shape).labels(ORIGIN + 60, ()))
+    after = records(stream(flights, shape=shape).labels(ORIGIN + 60, {"flip"}))
+    assert [(r["id"], r["ts"]) for r in after] == [(r["id"], r["ts"]) for r in clean]
+    return [(was["label"], now["label"]) for was, now in zip(clean, after, strict=True)]
 
 
 def test_flip(flights: duckdb.DuckDBPyConnection) -> None:
-    clean = records(stream(flights).labels(ORIGIN + 30, ()))
-    flipped = records(stream(flights).labels(ORIGIN + 30, {"flip"}))
-    assert flipped == [{**r, "label": not r["label"]} for r in clean]
+    assert set(flipped(flights, LATE)) == {(True, False), (False, True)}
+    assert set(flipped(flights, OUTCOME)) == {
+        ("on_time", "late"),
+        ("late", "on_time"),
+        ("cancelled", "cancelled"),
+    }
+    minutes = flipped(flights, MINUTES)
+    assert len(minutes) > 1000
+    assert all(was + now == faults.MIRROR_MINUTES for was, now in minutes)
 
 
 def test_label_stop_holds_labels_back(flights: duckdb.DuckDBPyConnection) -> None:

@@ -15,6 +15,7 @@ import dump
 import logs
 import pytest
 import traffic
+from log_shapes import MODELS, SHAPES
 
 START = date(2013, 4, 1)
 ORIGIN = 1_800_000_000.0
@@ -34,7 +35,10 @@ def test_backlog_then_ticks(june: Path, tmp_path: Path) -> None:
     args = traffic.parser().parse_args(options(june, tmp_path))
     now = ORIGIN + DAY_SECONDS
     server = traffic.Traffic(args, now)
-    assert server.backlog(now) == len(read(tmp_path / "predictions.jsonl")) > 800
+    written = server.backlog(now)
+    rows = [len(read(shape.logs(tmp_path)[0])) for shape in SHAPES]
+    assert written == sum(rows)
+    assert min(rows) > 800
     assert read(tmp_path / "predictions.jsonl")[0]["ts"] >= logs.stamp(ORIGIN)
     server.tick(now + 20)
     assert logs.stamp(now) < read(tmp_path / "predictions.jsonl")[-1]["ts"] < logs.stamp(now + 20)
@@ -45,10 +49,17 @@ def test_restart_goes_on_and_repeats_no_id(june: Path, tmp_path: Path) -> None:
     args = traffic.parser().parse_args(options(june, tmp_path))
     for now in (ORIGIN + DAY_SECONDS, ORIGIN + DAY_SECONDS + 15):
         traffic.Traffic(args, now).backlog(now)
-    rows = read(tmp_path / "predictions.jsonl")
-    assert [r["ts"] for r in rows] == sorted(r["ts"] for r in rows)
-    assert len({(r["id"], r["version"]) for r in rows}) == len(rows) > 1000
-    assert {r["id"] for r in read(tmp_path / "labels.jsonl")} <= {r["id"] for r in rows}
+    for shape in SHAPES:
+        rows, labels = map(read, shape.logs(tmp_path))
+        assert [r["ts"] for r in rows] == sorted(r["ts"] for r in rows)
+        assert len({(r["id"], r["version"]) for r in rows}) == len(rows) > 1000
+        assert {r["id"] for r in labels} <= {r["id"] for r in rows}
+
+
+def test_only_the_chosen_models_are_played(june: Path, tmp_path: Path) -> None:
+    args = traffic.parser().parse_args(options(june, tmp_path, "--model", "delay-minutes"))
+    traffic.Traffic(args, ORIGIN).backlog(ORIGIN)
+    assert [path.name for path in tmp_path.iterdir()] == ["delay-minutes"]
 
 
 def test_what_stops_was_there_before(june: Path, tmp_path: Path) -> None:
@@ -57,10 +68,11 @@ def test_what_stops_was_there_before(june: Path, tmp_path: Path) -> None:
     now = ORIGIN + DAY_SECONDS
     server = traffic.Traffic(args, now)
     server.backlog(now)
-    before = {path: path.stat().st_size for path in tmp_path.iterdir()}
+    logs_written = [log for shape in SHAPES for log in shape.logs(tmp_path)]
+    before = [log.stat().st_size for log in logs_written]
     server.tick(now + 20)
-    assert {path: path.stat().st_size for path in tmp_path.iterdir()} == before
-    assert all(before.values())
+    assert [log.stat().st_size for log in logs_written] == before
+    assert all(before)
 
 
 def test_fault_file_overrules_the_flags(
@@ -79,20 +91,21 @@ def test_fault_file_overrules_the_flags(
 
 
 def test_dump_is_the_year_as_it_was(june: Path, tmp_path: Path) -> None:
-    assert dump.write(june, tmp_path, date(2013, 7, 1), date(2013, 7, 2)) == (
-        len(rows := read(tmp_path / "predictions.jsonl")),
-        len(labels := read(tmp_path / "labels.jsonl")),
-    )
-    assert [r["ts"] for r in rows] == sorted(r["ts"] for r in rows)
-    assert [r["ts"] for r in labels] == sorted(r["ts"] for r in labels)
-    assert (rows[0]["ts"][:10], rows[-1]["ts"][:10]) == ("2013-07-01", "2013-07-01")
-    assert not any("error" in r for r in rows)
-    assert {r["id"] for r in labels} < {r["id"] for r in rows if r["version"] == "1"}
-    assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl", "labels.jsonl"}
+    counts = dump.write(june, tmp_path, date(2013, 7, 1), date(2013, 7, 2), MODELS)
+    for shape in SHAPES:
+        rows, labels = map(read, shape.logs(tmp_path))
+        assert counts[shape.model] == (len(rows), len(labels))
+        assert [r["ts"] for r in rows] == sorted(r["ts"] for r in rows)
+        assert [r["ts"] for r in labels] == sorted(r["ts"] for r in labels)
+        assert (rows[0]["ts"][:10], rows[-1]["ts"][:10]) == ("2013-07-01", "2013-07-01")
+        assert not any("error" in r for r in rows)
+        assert {r["id"] for r in labels} < {r["id"] for r in rows if r["version"] == "1"}
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {log for shape in SHAPES for log in shape.logs(tmp_path)}
 
 
 def test_dump_has_the_rows_of_the_data(june: Path, tmp_path: Path) -> None:
-    dump.write(june, tmp_path, START, None)
+    dump.write(june, tmp_path, START, None, MODELS)
     score = "score::DOUBLE AS score"
     keys = f"id, ts::TIMESTAMPTZ AS ts, version, {score}, prediction, features.carrier, features.wind_speed"
     log = f"SELECT {keys} FROM read_json('{tmp_path}/predictions.jsonl')"
@@ -106,6 +119,8 @@ def test_dump_has_the_rows_of_the_data(june: Path, tmp_path: Path) -> None:
         (["--fault", "earthquake"], "invalid choice"),
         (["--day-seconds", "0"], "not a positive number"),
         (["--since", "2013-05-01"], "go with --dump"),
+        (["--labelled"], "go with --dump"),
+        (["--model", "fares"], "invalid choice"),
         (["--dump", "x", "--fault", "flip"], "without faults"),
     ],
 )
@@ -125,5 +140,5 @@ def test_a_signal_ends_it_cleanly(june: Path, tmp_path: Path, number: signal.Sig
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
         assert process.stdout.read() == "traffic: stopped\n"
-    for log in ("predictions.jsonl", "labels.jsonl"):
-        assert (tmp_path / log).read_text().endswith("}\n")
+    for log in (log for shape in SHAPES for log in shape.logs(tmp_path)):
+        assert log.read_text().endswith("}\n")

@@ -251,3 +251,11 @@ def test_what_cannot_be_read_is_malformed_or_a_problem(tmp_path: Path) -> None:
     assert list(files.blocks(position, LIMIT)) == []
     assert len(files.problems) == 1
     assert files.problems[0].startswith(f"{path}: cannot be read: ")
+
+
+def test_blocks_end_with_row_groups_where_they_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_file, "ROWS", 100)
+    write(tmp_path / "small", table(250), row_group_size=40)
+    write(tmp_path / "large", table(250), row_group_size=220)
+    assert [block.end.offset for block in blocks(tmp_path / "small")] == [80, 160, 250]
+    assert [block.end.offset for block in blocks(tmp_path / "large")] == [100, 200, 220, 250]

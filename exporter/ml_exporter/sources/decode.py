@@ -78,7 +78,8 @@ class PredictionDecoder:
         self._reader.load(block)
         columns, sound = self._reader.columns(self._select)
         if self._learn_versions(columns["version"]):
-            columns, sound = self._reader.columns(self._select)
+            versions, _ = self._reader.columns({"version": self._select["version"]})
+            columns = {**columns, **versions}
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=self._fields.id is not None)
         accepted = self._reasons == outcomes.ACCEPTED
         wrong = self._wrong_types(columns, sound, accepted)

@@ -150,8 +150,8 @@ class Followed:
 
     def _rows(self, file: OpenFile, position: Position) -> Iterator[Block]:
         try:
-            total = parquet_file.count_rows(file)
+            ends = parquet_file.row_groups(file)
         except duckdb.Error as error:
             self.problem = f"cannot be read: {str(error).splitlines()[0]}"
             return
-        yield from parquet_file.read_rows(file, total, position, self._size)
+        yield from parquet_file.read_rows(file, ends, position, self._size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import duckdb
 
@@ -28,17 +29,26 @@ def mark(file: OpenFile) -> bytes:
     return b"%d " % size + file.read(0, FINGERPRINT) + file.read(max(size - FINGERPRINT, 0), size)
 
 
-def count_rows(file: OpenFile) -> int:
-    """Return how many rows a file has. Raises duckdb.Error where its footer cannot be read."""
+def row_groups(file: OpenFile) -> list[int]:
+    """Return the rows at which the row groups of a file end. Raises duckdb.Error where its footer cannot be read."""
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-        found = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [file.path]).fetchone()
-    return int(found[0]) if found else 0
+        found = connection.execute(
+            "SELECT any_value(row_group_num_rows) FROM parquet_metadata(?) GROUP BY row_group_id ORDER BY row_group_id",
+            [file.path],
+        ).fetchall()
+    return list(accumulate(int(rows) for (rows,) in found))
 
 
-def read_rows(file: OpenFile, total: int, position: Position, size: int) -> Iterator[Block]:
-    """Read a file of `size` bytes and `total` rows from a row on."""
-    for start in range(position.offset, total, ROWS) or (position.offset,):
-        stop = min(start + ROWS, total)
+def read_rows(file: OpenFile, ends: Sequence[int], position: Position, size: int) -> Iterator[Block]:
+    """Read a file of `size` bytes, whose row groups end at `ends`, from a row on."""
+    start, total = position.offset, max(ends, default=0)
+    while True:
+        # A part of a row group costs more than its share.
+        whole = [end for end in ends if start < end <= start + ROWS]
+        stop = min(max(whole, default=start + ROWS), total)
         ended = size if stop == total else 0
         before, after = replace(position, offset=start), replace(position, offset=stop, ended=ended)
         yield Block(b"", before, after, file=file, size=ended)
+        if ended:
+            return
+        start = stop

@@ -125,47 +125,6 @@ def test_months(flights: duckdb.DuckDBPyConnection) -> None:
     assert min(row[1] for row in rows) > 23_000
 
 
-def test_months_of_the_minutes(flights: duckdb.DuckDBPyConnection) -> None:
-    rows = flights.execute(
-        """SELECT avg(abs(error)), avg(error), 1 - sum(error ** 2) / (var_pop(arr_delay) * count(*)), avg(held::INT)
-        FROM (SELECT month(ts) AS month, arr_delay, minutes.prediction - arr_delay AS error,
-            arr_delay BETWEEN minutes.lower AND minutes.upper AS held
-            FROM flights WHERE arr_delay IS NOT NULL AND year(ts) = 2013)
-        GROUP BY month ORDER BY month"""
-    ).fetchall()
-    absolute, bias, r2, held = zip(*rows, strict=True)
-    assert absolute == pytest.approx(
-        [22.0, 22.5, 24.5, 25.8, 25.8, 30.6, 31.7, 24.8, 22.9, 19.5, 19.1, 25.4], abs=0.06
-    )
-    assert bias == pytest.approx(
-        [-1.6, 0.0, -0.2, -6.4, 2.9, -8.9, -10.0, -1.9, 4.4, 1.6, 1.1, -5.5], abs=0.06
-    )
-    assert r2 == pytest.approx(
-        [0.125, 0.140, 0.181, 0.138, 0.159, 0.125, 0.097, 0.136, 0.103, 0.130, 0.058, 0.158], abs=1e-3
-    )
-    assert held == pytest.approx(
-        [0.775, 0.783, 0.750, 0.738, 0.701, 0.712, 0.694, 0.718, 0.697, 0.771, 0.790, 0.772], abs=1e-3
-    )
-
-
-def test_months_of_the_outcomes(flights: duckdb.DuckDBPyConnection) -> None:
-    rows = flights.execute(
-        """SELECT avg((greatest(on_time, late, cancelled) = truth)::INT), avg(-ln(truth))
-        FROM (SELECT ts, outcome.late AS late, outcome.cancelled AS cancelled, 1 - late - cancelled AS on_time,
-            CASE WHEN cancelled_ts IS NOT NULL THEN cancelled WHEN label THEN late ELSE on_time END AS truth
-            FROM flights
-            WHERE version = '1' AND year(ts) = 2013 AND (label IS NOT NULL OR cancelled_ts IS NOT NULL))
-        GROUP BY month(ts) ORDER BY month(ts)"""
-    ).fetchall()
-    accuracy, log_loss = zip(*rows, strict=True)
-    assert accuracy == pytest.approx(
-        [0.774, 0.741, 0.768, 0.725, 0.786, 0.709, 0.701, 0.772, 0.857, 0.834, 0.823, 0.688], abs=1e-3
-    )
-    assert log_loss == pytest.approx(
-        [0.558, 0.657, 0.565, 0.642, 0.535, 0.674, 0.681, 0.560, 0.434, 0.456, 0.475, 0.696], abs=1e-3
-    )
-
-
 def test_a_flight_is_late_by_its_minutes(flights: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT count(*) FROM flights WHERE version = '1' AND {}"
     assert one(flights, query.format("(arr_delay > 15) IS DISTINCT FROM label")) == (0,)

@@ -40,23 +40,30 @@ def test_an_error_comes_where_its_item_was() -> None:
             next(results)
 
 
-def test_a_tool_is_used_by_one_thread_at_a_time() -> None:
-    shared, busy, most = Shared([threading.Lock(), threading.Lock()]), [], []
+def test_a_tool_is_used_by_one_thread_at_a_time_and_none_is_made_without_need() -> None:
+    made: list[threading.Lock] = []
+
+    def make() -> threading.Lock:
+        made.append(threading.Lock())
+        return made[-1]
 
     def work(lock: threading.Lock) -> None:
-        with lock:
-            busy.append(lock)
-            most.append(len(busy))
-            time.sleep(0.002)
-            busy.remove(lock)
+        assert lock.acquire(blocking=False)
+        time.sleep(0.002)
+        lock.release()
 
+    shared = Shared(make)
+    for _ in range(3):
+        shared.use(work)
+    assert len(made) == 1
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(lambda _: shared.use(work), range(50)))
-    assert max(most) == 2
+    assert 1 < len(made) <= 8
 
 
 def test_a_tool_is_given_back_after_an_error() -> None:
-    shared = Shared(["bad"])
+    names = iter(["bad"])
+    shared = Shared(lambda: next(names))
     with pytest.raises(ValueError, match="bad"):
         shared.use(int)
     assert shared.use(len) == 3

@@ -15,6 +15,7 @@ from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import Labels, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Position
 from ml_exporter.sources.outcomes import Letter
@@ -48,7 +49,7 @@ class Delta:
 class PredictionReader:
     """Reads a model's prediction log: blocks of lines in, deltas out."""
 
-    def __init__(self, model: Model, layouts: Mapping[str, Layout]) -> None:
+    def __init__(self, model: Model, layouts: Mapping[str, Layout], database: Database | None = None) -> None:
         self._steps = [step_of(window.seconds) for window in model.windows]
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
@@ -62,6 +63,7 @@ class PredictionReader:
             values,
             _known_versions(model, layouts),
             model.predictions.format,
+            database,
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -100,7 +102,7 @@ class PredictionReader:
 class LabelReader:
     """Reads a model's label log: blocks of lines in, deltas out."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, database: Database | None = None) -> None:
         assert model.labels is not None
         self._keep_letters = model.dead_letter is not None
         fields = model.labels.fields
@@ -108,6 +110,7 @@ class LabelReader:
             Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label),
             model.positive,
             model.labels.format,
+            database,
         )
 
     def read(self, block: Block, wall: int, until: int | None = None) -> Delta:

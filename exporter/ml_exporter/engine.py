@@ -24,6 +24,7 @@ from ml_exporter.parallel import Shared, in_order
 from ml_exporter.profile import Profile, load
 from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.dead_letters import DeadLetters
 from ml_exporter.sources.files import Listing, log_name
 from ml_exporter.sources.follow import Follower
@@ -72,7 +73,13 @@ class Pipeline:
     """One model's way from its logs to its counts."""
 
     def __init__(
-        self, model: Model, layouts: Mapping[str, Layout], store: Store, limits: Exporter, workers: Executor
+        self,
+        model: Model,
+        layouts: Mapping[str, Layout],
+        store: Store,
+        limits: Exporter,
+        workers: Executor,
+        database: Database,
     ) -> None:
         self.model = model
         self.layouts = layouts
@@ -80,8 +87,8 @@ class Pipeline:
         self._limits = limits
         self._code = store.model_code(model.name)
         self._workers = workers
-        self._predictions = Shared(PredictionReader(model, layouts) for _ in range(WORKERS))
-        self._labels = Shared(LabelReader(model) for _ in range(WORKERS)) if model.labels else None
+        self._predictions = Shared(lambda: PredictionReader(model, layouts, database))
+        self._labels = Shared(lambda: LabelReader(model, database)) if model.labels else None
         logs = {"predictions": model.predictions} | ({"labels": model.labels} if model.labels else {})
         self._files = {source: Follower(log.path, log.format) for source, log in logs.items()}
         kept = model.dead_letter
@@ -219,11 +226,11 @@ class Engine:
         self.clock = clock
         self.store = store
         self._committed = True
-        workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
+        workers, database = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode"), Database()
         with store.transaction():
             store.forget_rows(model.name for model in config.models)
             self.pipelines = [
-                Pipeline(model, profiles[model.name], store, config.exporter, workers)
+                Pipeline(model, profiles[model.name], store, config.exporter, workers, database)
                 for model in config.models
             ]
 

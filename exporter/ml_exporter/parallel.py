@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -14,16 +14,22 @@ Tool = TypeVar("Tool")
 
 
 class Shared(Generic[Tool]):
-    """Tools that only one thread may use at a time; whoever needs one borrows it."""
+    """Tools that only one thread may use at a time; whoever needs one borrows it.
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    There are never more than are used at once; the first is made beforehand.
+    """
+
+    def __init__(self, make: Callable[[], Tool]) -> None:
+        self._make = make
         self._free: SimpleQueue[Tool] = SimpleQueue()
-        for tool in tools:
-            self._free.put(tool)
+        self._free.put(make())
 
     def use(self, work: Callable[[Tool], Result]) -> Result:
         """Borrow a tool for one piece of work."""
-        tool = self._free.get()
+        try:
+            tool = self._free.get_nowait()
+        except Empty:
+            tool = self._make()
         try:
             return work(tool)
         finally:

@@ -15,7 +15,7 @@ from ml_exporter.sources import follow
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.files import Position, matches
 from ml_exporter.sources.follow import Follower
-from ml_exporter.sources.reader import Memory
+from ml_exporter.sources.memory import Memory
 
 LIMIT = 1 << 20
 

@@ -2,11 +2,15 @@
 
 import gc
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.support.records import block
 
+from ml_exporter.sources import sql
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.json_reader import JsonReader
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -53,3 +57,32 @@ def test_distinct_texts_come_in_order_and_without_null() -> None:
 def test_paths_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="only in case"):
         JsonReader({"a": "DOUBLE", "A": "DOUBLE"})
+
+
+def test_readers_of_one_database_keep_apart_what_they_read_in_turn() -> None:
+    database = Database()
+    texts = {"a": ["x", "y"]}
+    first = JsonReader({"a": "VARCHAR"}, (), texts, database)
+    second = JsonReader({"a": "VARCHAR"}, (), {"a": ["y"]}, database)
+    member = {"a": sql.member(first.column("a"), "a", 2)}
+    for data, one, two in ((b'{"a": "y"}\n', [1], [0]), (b'{"a": "x"}\n{"a": "y"}\n', [0, 1], [2, 0])):
+        for reader, codes in ((first, one), (second, two)):
+            reader.load(block(data))
+            assert reader.columns(member)[0]["a"].tolist() == codes
+
+
+def test_threads_read_through_one_database_at_the_same_time() -> None:
+    database = Database()
+    both = threading.Barrier(2)
+
+    def total(number: int) -> int:
+        reader = JsonReader({"a": "DOUBLE"}, (), None, database)
+        both.wait()
+        found = 0
+        for size in range(1, 30):
+            reader.load(block(b'{"a": %d}\n' % number * size))
+            found += int(reader.columns({"a": reader.column("a")})[0]["a"].sum())
+        return found
+
+    with ThreadPoolExecutor(2) as executor:
+        assert list(executor.map(total, [1, 3])) == [435, 1305]

@@ -1,7 +1,7 @@
 """What stands in a block, whether its lines are in it or still to be read."""
 
 from ml_exporter.sources.blocks import Block
-from ml_exporter.sources.reader import Memory
+from ml_exporter.sources.memory import Memory
 
 
 def text_of(block: Block) -> bytes:

@@ -9,7 +9,8 @@ import duckdb
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.csv_records import Grammar, Header
-from ml_exporter.sources.reader import Columns, Memory, Reader
+from ml_exporter.sources.database import Database
+from ml_exporter.sources.reader import Columns, Reader
 
 _LENIENT_BLOCKS = 8
 _LINE_SIZE = 2 << 20
@@ -28,11 +29,12 @@ class CsvReader(Reader):
         types: Mapping[str, str],
         times: Iterable[str] = (),
         enumerations: Mapping[str, Sequence[str]] | None = None,
+        database: Database | None = None,
     ) -> None:
-        super().__init__(types, times, enumerations)
+        super().__init__(types, times, enumerations, database)
         # There is nothing to optimize in a projection, and planning takes time.
         self._db.execute("PRAGMA disable_optimizer")
-        self._memory = Memory()
+        self._memory, _ = self._database.memory()
         self._data = b""
         self._header = Header((), ",", '"', 0)
         self._grammar = Grammar(self._header)
@@ -44,6 +46,7 @@ class CsvReader(Reader):
         """Take a block of records."""
         if block.header and block.header != self._header:
             self._header, self._grammar = block.header, Grammar(block.header)
+        self._memory, _ = self._database.memory()
         self._data = block.data
         if b"\r" in self._data:
             self._data = self._data.replace(b"\r\n", b"\n").removesuffix(b"\r")

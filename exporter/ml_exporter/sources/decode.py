@@ -16,6 +16,7 @@ import numpy as np
 from ml_exporter.sources import outcomes, sql
 from ml_exporter.sources.batch import ABSENT, INVALID, Labels, Numbers, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.formats import READERS
 from ml_exporter.sources.outcomes import Letter
 from ml_exporter.sources.reader import Columns, Reader
@@ -47,7 +48,7 @@ class PredictionDecoder:
     """Decodes blocks of a model's prediction log.
 
     `numbers` and `categories` map feature names to dotted paths; `values` has each category
-    column's list; `versions` are names that are known beforehand. Raises ValueError where the paths
+    column's list; `versions` are names that are known beforehand; `database` is shared by decoders. Raises ValueError where the paths
     contradict each other. Not for use by two threads at once.
     """
 
@@ -60,6 +61,7 @@ class PredictionDecoder:
         values: Mapping[str, Sequence[str]],
         versions: Sequence[str] = (),
         form: str = "jsonl",
+        database: Database | None = None,
     ) -> None:
         self._fields = fields
         self._positive = positive
@@ -69,7 +71,7 @@ class PredictionDecoder:
         self._versions = list(versions)
         self._types = self._column_types()
         lists = {f"c {name}": values[name] for name in categories}
-        self._reader = READERS[form](self._types, _times(fields), lists)
+        self._reader = READERS[form](self._types, _times(fields), lists, database)
         self._select = self._expressions()
         self._reasons: IntArray = np.zeros(0, np.int64)
 
@@ -183,12 +185,14 @@ class PredictionDecoder:
 class LabelDecoder:
     """Decodes blocks of a label log. Not for use by two threads at once."""
 
-    def __init__(self, fields: Fields, positive: str, form: str = "jsonl") -> None:
+    def __init__(
+        self, fields: Fields, positive: str, form: str = "jsonl", database: Database | None = None
+    ) -> None:
         assert fields.id
         assert fields.label
         self._fields = fields
         types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, fields.label) if path}
-        self._reader = READERS[form](types, _times(fields))
+        self._reader = READERS[form](types, _times(fields), None, database)
         self._reasons: IntArray = np.zeros(0, np.int64)
         self._select = {
             "id": sql.id_hash(self._reader.column(fields.id)),

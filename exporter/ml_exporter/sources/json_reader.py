@@ -11,7 +11,8 @@ import numpy as np
 
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
-from ml_exporter.sources.reader import Columns, Memory, Reader
+from ml_exporter.sources.database import Database
+from ml_exporter.sources.reader import Columns, Reader
 from ml_exporter.stats.arrays import BoolArray, IntArray
 
 _LENIENT_BLOCKS = 8
@@ -31,18 +32,21 @@ class JsonReader(Reader):
         types: Mapping[str, str],
         times: Iterable[str] = (),
         enumerations: Mapping[str, Sequence[str]] | None = None,
+        database: Database | None = None,
     ) -> None:
-        super().__init__(types, times, enumerations)
+        super().__init__(types, times, enumerations, database)
         # There is nothing to optimize in a projection, and planning it costs as much as 1,000 lines.
         self._db.execute("PRAGMA disable_optimizer")
         sql.columns(types)
-        self._memory = self._source = Memory()
-        self._few = Memory()
+        self._memory, self._few = self._database.memory()
+        self._source = self._memory
         self._found: tuple[IntArray, IntArray] | None = None
         self._lenient = 0
 
     def load(self, block: Block) -> None:
         """Take a block of lines."""
+        self._memory, self._few = self._database.memory()
+        self._source = self._memory
         self._found = None
         self.too_long = self._memory.load(block)
 

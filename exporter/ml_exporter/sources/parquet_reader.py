@@ -9,6 +9,7 @@ import duckdb
 
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.reader import Columns, Reader, aliased, renamed
 
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN")
@@ -26,8 +27,9 @@ class ParquetReader(Reader):
         types: Mapping[str, str],
         times: Iterable[str] = (),
         enumerations: Mapping[str, Sequence[str]] | None = None,
+        database: Database | None = None,
     ) -> None:
-        super().__init__(types, times, enumerations)
+        super().__init__(types, times, enumerations, database)
         self._path = ""
         self._start = self._stop = 0
         self._described = ""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from mmap import mmap
 from typing import Any, TypeAlias
 
-import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from ml_exporter.sources import sql
-from ml_exporter.sources.blocks import Block, all_fit, cut_out
+from ml_exporter.sources.blocks import Block
+from ml_exporter.sources.database import Database
 from ml_exporter.stats.arrays import BoolArray
 
 Columns: TypeAlias = Mapping[str, Any]
@@ -27,7 +23,7 @@ class Reader(ABC):
     """Reads one block at a time of a log of one format, with given types (dotted path to DuckDB type).
 
     `times` are those paths that hold time stamps, `enumerations` the value lists that `sql.member`
-    may name. Expressions refer to a path as `column(path)`, and to its microseconds as `time(path)`.
+    may name; `database` is shared with other readers. Expressions refer to a path as `column(path)`, and to its microseconds as `time(path)`.
     Not for use by two threads at once.
     """
 
@@ -36,15 +32,14 @@ class Reader(ABC):
         types: Mapping[str, str],
         times: Iterable[str] = (),
         enumerations: Mapping[str, Sequence[str]] | None = None,
+        database: Database | None = None,
     ) -> None:
         self._types = dict(types)
         self._times = frozenset(times)
         # Names of our own: DuckDB could not tell apart those that differ only in case.
         self._names = {path: f"p{number}" for number, path in enumerate(types)}
-        self._db = duckdb.connect(":memory:", config={"threads": 1})
-        self._db.execute("SET timezone = 'UTC'")
-        # The same path holds other bytes every time.
-        self._db.execute("SET enable_external_file_cache = false")
+        self._database = database or Database()
+        self._db = self._database.connect()
         for name, values in (enumerations or {}).items():
             self._db.execute(sql.enumeration(name, values))
         self._plans: dict[str, str] = {}
@@ -126,68 +121,6 @@ class Reader(ABC):
 
     def _query(self, statement: str) -> Columns:
         return dict(self._db.execute(statement).fetchnumpy())
-
-
-class Memory:
-    """A file that exists in memory only, so that DuckDB reads bytes of ours.
-
-    `size` is how many there are, `longest` a bound on the length of a line. Its pages are kept:
-    fresh ones cost more than what is copied into them.
-    """
-
-    def __init__(self) -> None:
-        self._file = os.memfd_create("ml_exporter")
-        weakref.finalize(self, os.close, self._file)
-        self._map: mmap | None = None
-        self.size = 0
-        self.longest = 0
-
-    @property
-    def path(self) -> str:
-        """Where DuckDB finds it."""
-        return f"/proc/self/fd/{self._file}"
-
-    def load(self, block: Block) -> int:
-        """Put the lines of a block in place of what is there; return how many were too long."""
-        if block.file is None:
-            self.write(block.data, block.line_limit)
-            return block.too_long
-        with self._view(block.end.offset - block.start.offset) as view:
-            filled = block.file.read_into(view, block.start.offset)
-        assert self._map is not None
-        if filled < self.size:  # the file was cut meanwhile
-            self._resize(self._map.rfind(b"\n", 0, filled) + 1)
-        self.longest = min(self.size, block.line_limit)
-        if all_fit(self._map, self.size, block.line_limit):
-            return 0
-        fitting, too_long = cut_out(self.array().tobytes(), block.line_limit)
-        self.write(fitting, block.line_limit)
-        return too_long
-
-    def write(self, data: bytes, line_limit: int = 0) -> None:
-        """Put these bytes in place of what is there; no line has more than `line_limit` of them, 0: unknown."""
-        with self._view(len(data)) as view:
-            view[:] = data
-        self.longest = min(self.size, line_limit or self.size)
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes between two offsets."""
-        return self._map[start:stop] if self._map is not None else b""
-
-    def array(self) -> NDArray[np.uint8]:
-        """Return what is there without a copy; it changes with the next block."""
-        return np.frombuffer(self._map or b"", np.uint8, self.size)
-
-    def _view(self, size: int) -> memoryview:
-        """Return a writable view of so many bytes; let it go before the next one is asked for."""
-        self._resize(size)
-        if self._map is None or len(self._map) < size:
-            self._map = mmap(self._file, size) if size else None
-        return memoryview(self._map)[:size] if self._map is not None else memoryview(bytearray())
-
-    def _resize(self, size: int) -> None:
-        os.ftruncate(self._file, size)
-        self.size = size
 
 
 def aliased(select: Mapping[str, str]) -> str:

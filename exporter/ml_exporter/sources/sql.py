@@ -122,7 +122,7 @@ def category(expression: str, values: Sequence[str]) -> str:
 
 def enumeration(type_name: str, values: Sequence[str]) -> str:
     """Return the statement that makes a type for `member`: codes by hashing instead of by search."""
-    return f"CREATE TYPE {name(type_name)} AS ENUM ({', '.join(map(text, values))})"
+    return f"CREATE TEMP TYPE {name(type_name)} AS ENUM ({', '.join(map(text, values))})"
 
 
 def member(expression: str, type_name: str, size: int) -> str:

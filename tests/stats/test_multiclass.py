@@ -46,7 +46,9 @@ def rows(n: int = 3_000, classes: int = 4, seed: int = 1) -> Rows:
 
 def blocks_of(found: Rows, blocks: int = 12) -> MulticlassBlocks:
     every = zip(*(np.array_split(part, blocks) for part in found), strict=True)
-    return MulticlassBlocks.of(MulticlassEvidence.of(*part, TOP) for part in every)
+    return MulticlassBlocks.of(
+        MulticlassEvidence.of(scores, predicted, labels, TOP) for scores, predicted, labels in every
+    )
 
 
 def confused(confusion: list[list[int]], blocks: int = 1) -> MulticlassBlocks:

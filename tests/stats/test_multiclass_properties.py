@@ -35,7 +35,9 @@ def row_sets(draw: st.DrawFn) -> Rows:
 
 def blocks_of(found: Rows, blocks: int = 12) -> MulticlassBlocks:
     every = zip(*(np.array_split(part, blocks) for part in found), strict=True)
-    return MulticlassBlocks.of(MulticlassEvidence.of(*part, 2) for part in every)
+    return MulticlassBlocks.of(
+        MulticlassEvidence.of(scores, predicted, labels, 2) for scores, predicted, labels in every
+    )
 
 
 def same(found: Result, expected: Result) -> bool:
@@ -78,8 +80,9 @@ def test_renaming_classes_renames_their_quality_and_keeps_the_averages(found: Ro
 @settings(max_examples=150)
 def test_bounds_hold_the_value(found: Rows, design_effect: float, blocks: int) -> None:
     counted = blocks_of(found, blocks)
-    results = {name: metric(counted, design_effect) for name, metric in MULTICLASS_METRICS.items()}
-    for name, result in {**results, **class_quality(counted.window, design_effect)}.items():
+    results: list[tuple[object, Result]] = [*class_quality(counted.window, design_effect).items()]
+    results += [(name, metric(counted, design_effect)) for name, metric in MULTICLASS_METRICS.items()]
+    for name, result in results:
         if isinstance(result, Value):
             assert result.lower is not None
             assert result.upper is not None

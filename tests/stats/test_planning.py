@@ -120,6 +120,8 @@ def test_regression_errors_take_the_spread_of_the_reference() -> None:
         ("brier_score", 0.2, "max", 30, 0.5, True),
         ("predicted_positive_rate", 0.9, "max", 20, 0.5, False),
         ("predicted_positive_rate", 0.9, "max", 50, 0.5, True),
+        ("predicted_positive_rate", 0.1, "min", 100, 0.5, True),
+        ("accuracy", 0.9, "max", 100, 0.5, True),
         ("accuracy", 1.0, "max", 10_000, 0.5, False),
         ("r2_score", 0.5, "min", 9, None, False),
         ("r2_score", 0.5, "min", 10, None, True),

@@ -9,12 +9,17 @@ blocks show beyond independent rows, and widens that share by Student's t:
 
     D = 1 + (t / z)^2 max(0, V_block / V_iid - 1)
 
-The variance of independent rows is known from all n rows, so it needs no t. Simulated with seeds, 12
-blocks: with independent rows the 95 % bounds of every binary metric hold the truth in 94.0 to 97.5 %
-and are 9 % wider than without D; under shared shocks they hold it in 88 to 97 % where bounds without
-D go down to 35 %. The plain max(1, V_block / V_iid) gives 86 to 88 % there, max(1, (t / z)^2
-V_block / V_iid) up to 98 % with independent rows, and a D that counts only where it is significant
-jumps between both from one evaluation to the next.
+The variance of independent rows is known from all n rows, so it needs no t. Simulated with fixed
+seeds for five binary models, 12 blocks of 5 panes, each metric with its own D (`binary_effects`):
+independent rows are covered in 93.8 to 97.7 % (200 to 20,000 rows) by bounds 9 % wider than without
+D; with a shock of 0.5 logits per pane in 91.8 to 98.9 %, with an AR(1) process of 0.5 over panes in
+90 to 98.5 %, where bounds without D hold the truth in as little as 32 %. Other rules are worse:
+max(1, V_block / V_iid) stays below 88 % under AR(1), max(1, (t / z)^2 V_block / V_iid) exceeds 98 %
+with independent rows, and a D that counts only where it is significant jumps from one evaluation to
+the next.
+
+What is known of the hours of the day comes from a reference of m rows, so a window of many more than
+m rows is judged as if it had about m.
 """
 
 from dataclasses import dataclass

@@ -76,14 +76,7 @@ _BINARY = MappingProxyType({**BINARY_METRICS, **BINARY_RATES})
 def _extremes(n: int, positive_rate: float) -> Iterator[BinaryEvidence]:
     positives = round(n * positive_rate)
     negatives = n - positives
-    swapped = min(positives, negatives)  # as many predicted positives, none of them right while there is room
-    for tp, fp in (
-        (positives, 0),
-        (positives - swapped, swapped),
-        (0, negatives),
-        (positives, negatives),
-        (0, 0),
-    ):
+    for tp, fp in ((positives, 0), (0, negatives), (positives, negatives), (0, 0)):
         yield _certain(BinaryCounts(tp, fp, positives - tp, negatives - fp))
 
 

@@ -44,15 +44,15 @@ def normals(seed: int, *parts: tuple[int, float]) -> FloatArray:
 
 
 STREAMS = {
-    "jumps": errors(1, (2000, 0.1), (2000, 0.3), (2000, 0.12), (2000, 0.5)),
-    "rare": errors(2, (5000, 0.002), (3000, 0.05)),
-    "slow": errors(3, *((300, 0.1 + 0.01 * step) for step in range(30))),
-    "stationary": errors(4, (8000, 0.2)),
+    "jumps": errors(1, (1000, 0.1), (1000, 0.3), (1000, 0.12), (1000, 0.5)),
+    "rare": errors(2, (2500, 0.002), (1500, 0.05)),
+    "slow": errors(3, *((150, 0.1 + 0.01 * step) for step in range(30))),
+    "stationary": errors(4, (4000, 0.2)),
     "perfect": errors(5, (500, 0.0), (500, 1.0), (500, 0.0)),
 }
 LOSSES = {
-    "losses": normals(6, (3000, 0.2), (2000, 0.4), (2000, 0.1)),
-    "large": normals(7, (3000, 1e6), (2000, 1e6 + 0.5)),
+    "losses": normals(6, (1500, 0.2), (1000, 0.4), (1000, 0.1)),
+    "large": normals(7, (1500, 1e6), (1000, 1e6 + 0.5)),
 }
 
 
@@ -103,7 +103,7 @@ def test_warnings_are_those_of_river() -> None:
         assert (state.level == 1) == river.warning_detected or state.n <= 30
 
 
-@given(st.lists(st.integers(0, 8000), max_size=8), st.sampled_from([state for state, _ in RIVER]))
+@given(st.lists(st.integers(0, 4000), max_size=8), st.sampled_from([state for state, _ in RIVER]))
 def test_batches_may_be_cut_anywhere(cuts: list[int], state: Restarting) -> None:
     values = STREAMS["jumps"]
     pieces = state
@@ -119,7 +119,7 @@ def test_a_state_survives_json(state: Restarting | Ecusum) -> None:
     def update(old: Restarting | Ecusum, values: FloatArray) -> Restarting | Ecusum:
         return old.update(values, 0.1, 1e5) if isinstance(old, Ecusum) else old.update(values)
 
-    before, after = STREAMS["jumps"][:3000], STREAMS["jumps"][3000:]
+    before, after = STREAMS["jumps"][:1500], STREAMS["jumps"][1500:]
     kept = update(state, before)
     restored = type(state)(**json.loads(json.dumps(asdict(kept), allow_nan=False)))
     assert update(restored, after) == update(kept, after)

@@ -54,7 +54,7 @@ def daily(rng: np.random.Generator) -> FloatArray:
 
 def harder(rng: np.random.Generator) -> FloatArray:
     """Rows that become harder at the change, as the scores know: 20 % errors, then 30 %."""
-    return alike(rng) * np.repeat([1.0, 1.5], [BEFORE, AFTER])
+    return np.asarray(alike(rng) * np.repeat([1.0, 1.5], [BEFORE, AFTER]))
 
 
 def jump(points: float) -> Callable[[], FloatArray]:

@@ -70,7 +70,7 @@ def ecusum_path(
 
     M is held at 10 A or below. Without a cap a drift that lasts a month takes months to be forgotten
     after it was mended; below A a single good row would end the alarm; a factor of ten is what short
-    runs of good rows within a drift of 20 points take off, and 200 to 400 good rows bring back. A cap
+    runs of good rows within a drift of 20 points take off, and 130 to 400 good rows bring back. A cap
     only makes M smaller, so the bound on false alarms stays.
     """
     steps = np.log1p(_BET * (losses - expected - tolerance))

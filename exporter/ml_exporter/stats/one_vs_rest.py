@@ -5,7 +5,7 @@ steps of the logit around one half, ever wider ones towards 0 and 1. Measured on
 largest distance from the ROC AUC of the unbinned scores: 0.001 for calibrated scores of frequent
 classes, 0.001 where scores saturate, 0.005 for classes of 1 % and less, 0.006 for scores spread
 over thirteen decades (uniform bins of p: 0.33; of the logit up to 12: 0.15). Scores that all lie
-below 1e-4 or above 1 - 1e-4 fall in few bins and are off by up to 0.1; `roc_auc_error` tells.
+within 0.01 of one end fall in few bins: off by 0.02, within 1e-4 by 0.1; `roc_auc_error` tells.
 """
 
 import numpy as np
@@ -75,7 +75,7 @@ def mean_roc_auc_bounds(counts: IntArray, design_effect: float) -> Interval:
 
     Takes counts of shape (k, `BINS`, 2) with at least two rows of each class and of its rest. The
     classes share their rows, and how their errors move together is not counted, so they are taken
-    as moving fully together: never too narrow (98 to 99.9 % of simulated runs were covered).
+    as moving fully together: never too narrow (at least 99 % of simulated runs were covered).
     """
     lower, upper = zip(*(_bounds(counts_of_one, design_effect) for counts_of_one in counts), strict=True)
     return float(np.mean(lower)), float(np.mean(upper))

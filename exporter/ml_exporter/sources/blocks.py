@@ -13,6 +13,8 @@ from ml_exporter.sources.files import Position
 from ml_exporter.sources.opened import Content, OpenFile, line_end
 
 BLOCK = 16 << 20
+CSV_BLOCK = 8 << 20
+"""Records of CSV are shorter, and what is made of them takes more memory than they do."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def read_blocks(
     Lines of more than `line_limit` bytes are skipped and counted. The last line of a file waits for
     its end; where nothing more will be written it is read as it stands.
     """
-    cutter = _Cutter(content, line_limit, header, block or BLOCK)
+    cutter = _Cutter(content, line_limit, header, block or (CSV_BLOCK if header else BLOCK))
     while part := cutter.next_block(position):
         yield part
         position = part.end

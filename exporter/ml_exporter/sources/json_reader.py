@@ -66,8 +66,9 @@ class JsonReader(Reader):
 
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return the lines of rows."""
-        starts, ends = (bounds[list(rows)].tolist() for bounds in self._lines())
-        return [self._memory.read(start, end) for start, end in zip(starts, ends, strict=True)]
+        chosen = np.asarray(rows, np.int64)
+        starts, ends = self._lines()
+        return self._memory.cut(starts[chosen], ends[chosen])
 
     def defect(self, text: bytes, path: str) -> str | None:
         """Return what is wrong with a line as a whole, None where it is an object that lacks a value."""
@@ -122,8 +123,10 @@ class JsonReader(Reader):
             starts = np.append(0, ends[:-1] + 1)[: ends.size]
             # Nearly all of them begin with a brace.
             filled = data[starts] > ord(" ")
-            for line in np.flatnonzero(~filled).tolist():
-                filled[line] = bool(self._memory.read(starts[line], ends[line]).strip())
+            doubtful = np.flatnonzero(~filled)
+            filled[doubtful] = [
+                bool(line.strip()) for line in self._memory.cut(starts[doubtful], ends[doubtful])
+            ]
             self._found = starts[filled], ends[filled]
         return self._found
 

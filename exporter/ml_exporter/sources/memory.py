@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_exporter.sources.blocks import Block, all_fit, cut_out
+from ml_exporter.stats.arrays import IntArray
 
 
 class Memory:
@@ -54,9 +55,10 @@ class Memory:
             view[:] = data
         self.longest = min(self.size, line_limit or self.size)
 
-    def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes between two offsets."""
-        return self._map[start:stop] if self._map is not None else b""
+    def cut(self, starts: IntArray, ends: IntArray) -> list[bytes]:
+        """Return the bytes between pairs of offsets."""
+        data = self._map or b""
+        return [data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def array(self) -> NDArray[np.uint8]:
         """Return what is there without a copy; it changes with the next block."""

@@ -3,7 +3,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -196,6 +198,46 @@ def test_small_steps_and_one_great_one_agree(store: Store, seed: int) -> None:
     assert min(at_once.outcomes[name] for name in ("matched", "early", "late", "orphan", "duplicate")) > 0
 
 
+delays = st.integers(0, 17 * UNIT - 1)
+arrivals = st.lists(
+    st.tuples(
+        st.builds(Served, ids, moments, st.integers(0, 1)), delays, st.lists(st.integers(-7, 60), max_size=4)
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=35)
+@given(rules=rules, arrivals=arrivals, cuts=st.lists(st.integers(-20, 240), max_size=12), draw=st.randoms())
+def test_the_order_of_arrival_changes_nothing(
+    store: Store, rules: Rules, arrivals: list[Any], cuts: list[int], draw: random.Random
+) -> None:
+    """Read at once and shuffled, or bit by bit, predictions late by less than the maturity and labels ahead."""
+    served = [(row.time + (delay if rules.maturity else 0), row) for row, delay, _ in arrivals]
+    moments_ = {(row.id, row.time + unit * UNIT) for row, _, units in arrivals for unit in units}
+    truths = [
+        (when - draw.randint(0, 50 * UNIT), Truth(id_, when, when // UNIT % 2)) for id_, when in moments_
+    ]
+    draw.shuffle(served)
+    draw.shuffle(truths)
+    at_once, stepwise = Run(store, rules), Run(store, rules)
+    at_once.predict([row for _, row in served])
+    at_once.label([truth for _, truth in truths])
+    at_once.judge(FOREVER)
+    stepwise.waiting.forget()
+    before = -FOREVER
+    for until in [*sorted(cut * UNIT for cut in cuts), FOREVER]:
+        stepwise.label([truth for when, truth in truths if before <= when < until])
+        stepwise.predict([row for when, row in served if before <= when < until])
+        stepwise.judge(until - 1)  # what is stamped `until` is not read yet
+        before = until
+    assert stepwise.rows == at_once.rows
+    assert stepwise.outcomes == at_once.outcomes
+    assert at_once.outcomes.total() == len(truths)
+    assert stepwise.delays.tolist() == at_once.delays.tolist()
+    assert stepwise.delay_sum == pytest.approx(at_once.delay_sum)
+
+
 def test_coverage_is_the_share_of_mature_predictions_with_a_label(run: Run) -> None:
     run.predict([Served(number, number * UNIT) for number in range(10)])
     run.label([Truth(number, number * UNIT, NEGATIVE) for number in range(0, 10, 3)])
@@ -274,17 +316,55 @@ def test_the_first_label_counts_and_corrections_are_duplicates(run: Run) -> None
     run.label([Truth(1, UNIT, POSITIVE), Truth(1, 2 * UNIT, NEGATIVE)])
     run.label([Truth(1, 3 * UNIT, NEGATIVE)])
     run.judge(RULES.maturity)
-    run.label([Truth(1, 19 * UNIT, NEGATIVE)])
+    # What was there when the prediction was judged is known at once, and what came after when it leaves.
+    assert run.outcomes == {"matched": 1, "duplicate": 2}
+    run.label([Truth(1, 18 * UNIT, NEGATIVE), Truth(1, 19 * UNIT, NEGATIVE)])
+    run.judge(FOREVER)
     assert run.rows == {(0, 0, POSITIVE): 1}
-    assert run.outcomes == {"matched": 1, "duplicate": 3}
+    assert run.outcomes == {"matched": 1, "duplicate": 4}
 
 
-def test_a_late_label_stays_late_when_it_comes_twice(run: Run) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_the_first_label_is_the_one_with_the_earliest_stamp(run: Run, order: tuple[int, ...]) -> None:
+    rows = [Truth(1, UNIT, POSITIVE), Truth(1, 2 * UNIT, NEGATIVE), Truth(1, -EARLY - 1, NEGATIVE)]
     run.predict([Served(1, 0)])
-    run.judge(20 * UNIT)
-    run.label([Truth(1, 20 * UNIT, POSITIVE), Truth(1, 20 * UNIT, POSITIVE)])
-    run.label([Truth(1, 20 * UNIT, POSITIVE)])
-    assert run.outcomes == {"late": 3}
+    run.label([rows[index] for index in order])
+    run.judge(FOREVER)
+    assert run.rows == {(0, 0, POSITIVE): 1}
+    # The one that is too early for its prediction is nobody's.
+    assert run.outcomes == {"matched": 1, "duplicate": 1, "orphan": 1}
+    assert run.delay_sum == 600.0
+
+
+@pytest.mark.parametrize("answers", [(POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE)])
+def test_of_two_with_one_stamp_the_one_that_came_first_counts(run: Run, answers: tuple[int, int]) -> None:
+    run.predict([Served(1, 0)])
+    for answer in answers:
+        run.label([Truth(1, UNIT, answer)])
+    run.judge(FOREVER)
+    assert run.rows == {(0, 0, answers[0]): 1}
+
+
+@pytest.mark.parametrize("kind", ["late", "orphan"])
+def test_of_labels_without_a_prediction_one_a_slice_counts(run: Run, kind: str) -> None:
+    """However many slices leave at once."""
+    if kind == "late":
+        run.predict([Served(1, 0)])
+    start = 20 * UNIT - 20 * UNIT % RULES.slice
+    within, next_ = start + RULES.slice - 1, start + RULES.slice
+    run.label([Truth(1, time, POSITIVE) for time in (start, within, next_)])
+    run.judge(FOREVER)
+    assert run.outcomes == {kind: 2, "duplicate": 1}
+
+
+def test_a_correction_later_than_the_wait_is_nobodys_however_often_one_looks(store: Store) -> None:
+    for steps in ([FOREVER], range(0, 300 * UNIT, UNIT)):
+        run = Run(store, RULES)
+        run.predict([Served(1, 0)])
+        run.label([Truth(1, 0, POSITIVE), Truth(1, RULES.wait, POSITIVE), Truth(1, RULES.wait + 1, POSITIVE)])
+        for horizon in steps:
+            run.judge(horizon)
+        assert run.outcomes == {"matched": 1, "duplicate": 1, "orphan": 1}
 
 
 def test_a_shadow_shares_the_label_and_it_counts_once(store: Store) -> None:
@@ -318,12 +398,24 @@ def test_a_label_too_late_for_one_twin_is_in_time_for_the_other(store: Store) ->
     assert run.outcomes == {"matched": 1}
 
 
+def test_a_label_is_to_a_twin_what_it_was_to_the_first(store: Store) -> None:
+    """The second label is a duplicate for the champion; the shadow, too far from the first one, is judged with it."""
+    run = Run(store, Rules(RULES.maturity, RULES.wait, paired=True))
+    run.predict([Served(1, 0), Served(1, 10 * UNIT, version=1)])
+    run.label([Truth(1, UNIT, POSITIVE), Truth(1, 5 * UNIT, NEGATIVE)])
+    for horizon in (RULES.maturity, FOREVER):
+        run.judge(horizon)
+    assert run.rows == {(0, 0, POSITIVE): 1, (10 * UNIT, 1, NEGATIVE): 1}
+    assert run.outcomes == {"matched": 1, "duplicate": 1}
+
+
 def test_silence_means_negative_where_logs_record_positives_only(store: Store) -> None:
     run = Run(store, Rules(RULES.maturity, RULES.wait, silence="negative"))
     run.predict([Served(1, 0), Served(2, 0)])
     run.label([Truth(2, UNIT, POSITIVE)])
     run.judge(RULES.maturity)
     run.label([Truth(1, 19 * UNIT, POSITIVE)])
+    run.judge(FOREVER)
     assert run.rows == {(0, 0, NEGATIVE): 1, (0, 0, POSITIVE): 1}
     assert run.outcomes == {"matched": 1, "late": 1}
 
@@ -374,6 +466,81 @@ def test_too_many_waiting_predictions_count_as_unlabelled(store: Store) -> None:
     run.judge(FOREVER)
     assert run.outcomes == {"late": 1}
     other.forget()
+
+
+class Overheard:
+    """A store that tells which tables its statements name."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.connection = store.connection
+        self.said: list[str] = []
+
+    def query(self, statement: str, parameters: dict[str, object]) -> Any:
+        self.said.append(statement)
+        return self._store.query(statement, parameters)
+
+    def insert(self, table: str, columns: dict[str, np.ndarray[Any, Any]]) -> None:
+        self.said.append(f"INSERT INTO {table}")
+        self._store.insert(table, columns)
+
+    def tables(self) -> set[str]:
+        found = {table for table in ("labels", "pending", "matured") for said in self.said if table in said}
+        self.said.clear()
+        return found
+
+
+def test_labels_are_added_without_a_look_at_any_row(store: Store) -> None:
+    overheard = Overheard(store)
+    waiting = Waiting(cast(Store, overheard), 0, RULES)
+    waiting.add_labels(labels([Truth(1, 0, POSITIVE)]), 0)
+    assert overheard.said == ["INSERT INTO labels"]
+    waiting.forget()
+
+
+def test_what_has_matured_is_looked_at_once_a_slice(store: Store) -> None:
+    overheard = Overheard(store)
+    waiting = Waiting(cast(Store, overheard), 0, RULES)
+    waiting.forget()
+    start = 1_000 * RULES.slice + RULES.reach
+    looks = []
+    for horizon in range(start, start + 3 * RULES.slice, RULES.slice // 10):
+        # Behind all that has left, so that something could be settled each time.
+        waiting.add_labels(labels([Truth(horizon, start - 10 * UNIT - RULES.reach, POSITIVE)]), horizon)
+        overheard.said.clear()
+        waiting.judge(horizon, horizon)
+        looks.append("matured" in overheard.tables())
+    assert looks == ([True] + [False] * 9) * 3
+    waiting.forget()
+
+
+def test_the_slice_that_has_left_is_known_after_a_restart(tmp_path: Path) -> None:
+    path, looks = tmp_path / "state.duckdb", []
+    for cycle in range(21):
+        store = Store(path)
+        overheard = Overheard(store)
+        waiting = Waiting(cast(Store, overheard), 0, RULES)
+        now = 1_000 * RULES.slice + RULES.reach + cycle * RULES.slice // 10
+        with store.transaction():
+            waiting.judge(now, now)
+        looks.append("matured" in overheard.tables())
+        store.close()
+    assert looks == [cycle % 10 == 0 for cycle in range(21)]
+
+
+def test_what_was_settled_and_rolled_back_is_settled_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.duckdb")
+    waiting = Waiting(store, 0, RULES)
+    with store.transaction():
+        waiting.add_labels(labels([Truth(1, 0, POSITIVE)]), 0)
+    outcomes = []
+    for fails in (True, False, False):
+        with suppress(KeyError), store.transaction():
+            outcomes.append(+waiting.judge(FOREVER, FOREVER).outcomes)
+            if fails:
+                raise KeyError
+    assert outcomes == [{"orphan": 1}, {"orphan": 1}, {}]
+    store.close()
 
 
 def test_delays_fall_into_their_buckets(run: Run) -> None:

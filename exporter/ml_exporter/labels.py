@@ -1,16 +1,25 @@
 """Predictions wait for their labels: two tables and one join, made when a prediction is mature.
 
 A prediction is mature when the clock and the label log's read position have passed its time stamp
-by the maturity. Then it is judged once, with the label that has come by then or without one, and
-its id is remembered to tell what later labels are. Everything is decided by time stamps, so the
-order in which rows are read does not matter as long as a log is not out of order by more than the
-maturity and an hour.
+by the maturity. Then it is judged once, with the first label of its id from `EARLY` before its time
+stamp to the maturity after it, or without one, and its id is remembered. A label's outcome is what it
+is to the earliest prediction it belongs to: `matched` or `early` when it is the first of that one's,
+else `duplicate`.
+
+A label that no prediction has taken leaves once none can come that would: then those that were
+judged tell what it is. That look costs what they are many, so it is made once for all labels of a
+slice of time, never for a batch or a cycle. The label is a `duplicate` where its id was judged with
+another within `wait` before it, `late` where it was judged without; else it is nobody's. Of those of
+one id and slice, the first is `late` or nobody's and the others are duplicates.
+
+Everything is decided by time stamps, so the order in which rows are read does not matter as long as
+the label log is not behind its clock and the other not by more than the maturity.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +28,7 @@ import numpy as np
 from ml_exporter import pairs
 from ml_exporter.counting import Judged
 from ml_exporter.sources.batch import ABSENT, NEGATIVE, Labels, Predictions
-from ml_exporter.stats.arrays import BoolArray, IntArray
+from ml_exporter.stats.arrays import IntArray
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import Store
 
@@ -31,6 +40,46 @@ DELAY_BOUNDS = (60.0, 300.0, 900.0, 3600.0, 10800.0, 21600.0, 43200.0, 86400.0, 
 
 OUTCOMES = ("matched", "early", "orphan", "foreign", "duplicate", "late", "expired")
 _BATCH = 100_000
+_SLICES = 60
+"""Into how many slices the time is cut that a label waits at most."""
+
+# The predictions of a batch are set apart first: a plan that knows how few they are never builds on labels.
+_DUE = "CREATE OR REPLACE TEMP TABLE due AS SELECT * FROM pending WHERE model = $model AND time <= $time"
+_MET = """
+    CREATE OR REPLACE TEMP TABLE met AS
+    SELECT p.rowid AS prediction, p.time, l.rowid AS row, l.time AS label_time, l.label, l.used,
+        row_number() OVER (PARTITION BY p.rowid ORDER BY l.time, l.rowid) AS place
+    FROM temp.due p JOIN labels l ON l.id = p.id AND l.time BETWEEN p.time - $early AND p.time + $maturity
+    WHERE l.model = $model AND l.time BETWEEN $oldest - $early AND $newest + $maturity
+"""
+# DuckDB takes a NaN of numpy's for NULL.
+_RIPE = """
+    CREATE OR REPLACE TEMP TABLE ripe AS
+    SELECT p.id, p.time, p.version, p.class, coalesce(p.score, 'nan'::DOUBLE) AS score, m.label
+    FROM temp.due p LEFT JOIN temp.met m ON m.prediction = p.rowid AND m.place = 1
+    ORDER BY p.time, p.version, p.id
+"""
+# A label's outcome is what it is to the earliest prediction; of twins with one time stamp it is the same.
+_COUNTED = """
+    SELECT arg_min(place, time) = 1 AS first, max(label_time - time) AS delay
+    FROM temp.met WHERE NOT used GROUP BY row
+"""
+_LEAVING = """
+    CREATE OR REPLACE TEMP TABLE leaving AS
+    SELECT id, time, ($time - 1 - time) // $slice AS slice
+    FROM labels WHERE model = $model AND time < $time AND NOT used
+"""
+_FATES = """
+    WITH judged AS (
+        SELECT id, time, label FROM matured WHERE model = $model
+        AND time BETWEEN $oldest - $wait AND $newest + $early AND id IN (SELECT id FROM temp.leaving)
+    ), alone AS (
+        SELECT l.id, l.slice, l.time, count(j.id) > 0 AS late
+        FROM temp.leaving l LEFT JOIN judged j ON j.id = l.id AND j.time BETWEEN l.time - $wait AND l.time + $early
+        GROUP BY l.rowid, l.id, l.slice, l.time HAVING count(j.label) = 0
+    ), firsts AS (SELECT arg_min(late, time) AS late FROM alone GROUP BY id, slice)
+    SELECT count(*) FILTER (late), count(*) FILTER (NOT late) FROM firsts
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +99,17 @@ class Rules:
     @property
     def memory(self) -> int:
         """How long a judged id is kept: a label may stay unread this long and still be told late."""
-        return self.wait + self.maturity + EARLY
+        return self.wait + self.reach
+
+    @property
+    def reach(self) -> int:
+        """How far apart two predictions may be that share a label."""
+        return self.maturity + EARLY
+
+    @property
+    def slice(self) -> int:
+        """Labels leave by slices of absolute time of this length, whenever they are looked at."""
+        return max(1, self.reach // _SLICES)
 
 
 @dataclass
@@ -92,21 +151,23 @@ class Waiting:
         self._store.insert("pending", columns)
 
     def add_labels(self, labels: Labels, horizon: int) -> Counter[str]:
-        """Let labels wait, but for those whose outcome is known.
+        """Let labels wait, but for those that are older than judged ids are kept.
 
-        `horizon` is how far both logs were read when predictions were last judged. The first label
-        of an id counts; whatever comes later is a duplicate.
+        `horizon` is how far both logs were read when predictions were last judged. Costs the same
+        however many rows wait or have matured: no other table is looked at.
         """
-        expired = labels.times < horizon - self._rules.memory
-        duplicate, late = (fate & ~expired for fate in self._fates(labels))
-        rest = np.flatnonzero(~(duplicate | late | expired))
-        _, first = np.unique(labels.ids[rest], return_index=True)
-        keep = np.zeros(labels.ids.size, np.bool_)
-        keep[rest[first]] = True
-        self._insert(labels.take(keep))
-        repeated = int(np.count_nonzero(duplicate)) + rest.size - first.size
-        outcomes = Counter(duplicate=repeated, late=int(late.sum()), expired=int(expired.sum()))
-        return +outcomes
+        known = labels.times >= horizon - self._rules.memory
+        kept = labels.take(known)
+        n = kept.ids.size
+        columns: dict[str, np.ndarray[Any, Any]] = {
+            "model": np.full(n, self._model, np.uint16),
+            "id": kept.ids,
+            "time": kept.times,
+            "label": kept.labels,
+            "used": np.zeros(n, np.bool_),
+        }
+        self._store.insert("labels", columns)
+        return +Counter(expired=int(known.size - n))
 
     def judge(self, horizon: int, label_horizon: int) -> Verdict:
         """Judge what is mature at `horizon`, and drop the labels that nothing read from now on can match.
@@ -116,10 +177,8 @@ class Waiting:
         verdict, rules = Verdict(), self._rules
         for until in self._batches(horizon - rules.maturity):
             self._judge_until(until, verdict)
-        self._drop_labels(label_horizon - EARLY - rules.maturity, verdict)
-        self._execute(
-            "DELETE FROM matured WHERE model = $model AND time < $time", time=label_horizon - rules.memory
-        )
+        before = label_horizon - rules.reach
+        self._settle(before - before % rules.slice, verdict)
         return verdict
 
     def evict(self, limit: int, verdict: Verdict) -> None:
@@ -134,11 +193,10 @@ class Waiting:
             return
         last = self._execute("SELECT time FROM pending ORDER BY time LIMIT 1 OFFSET $skip", skip=excess - 1)
         for until in self._batches(last.fetchone()[0]):
+            self._execute(_DUE, time=until)
             self._execute(
-                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT id, time, version, class, "
-                "'nan'::DOUBLE AS score, NULL::BIGINT AS label_time, NULL::TINYINT AS label, false AS used FROM pending "
-                "WHERE model = $model AND time <= $time ORDER BY time, version, id",
-                time=until,
+                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT id, time, version, class, 'nan'::DOUBLE AS score, "
+                "NULL::TINYINT AS label FROM temp.due ORDER BY time, version, id"
             )
             self._move_ripe(until, comparable=False)
             verdict.evicted += self._collect(verdict, ABSENT)
@@ -149,41 +207,8 @@ class Waiting:
 
     def forget(self) -> None:
         """Drop everything that waits, and what is remembered of ids."""
-        for table in ("pending", "labels", "matured"):
+        for table in ("pending", "labels", "matured", "settled"):
             self._execute(f"DELETE FROM {table} WHERE model = $model")
-
-    def _fates(self, labels: Labels) -> tuple[BoolArray, BoolArray]:
-        """Mark the labels whose id has a label already, and those whose prediction was judged without."""
-        batch = {"row": np.arange(labels.ids.size), "id": labels.ids, "time": labels.times}
-        # A twin that still waits may match the label that came too late for the first of them.
-        waits = "SELECT DISTINCT id FROM pending WHERE model = $model AND id IN (SELECT id FROM batch)"
-        twins = waits if self._rules.paired else "SELECT id FROM batch WHERE false"
-        # Filtered by id first: the tables may hold millions of rows, and grouping them takes seconds.
-        found = self._execute(
-            "SELECT b.row, bool_or(w.id IS NOT NULL OR m.label IS NOT NULL) AS duplicate, "
-            "coalesce(bool_or(p.id IS NULL AND m.time BETWEEN b.time - $wait AND b.time + $early), false) AS late "
-            f"FROM batch b LEFT JOIN ({twins}) p ON p.id = b.id "
-            "LEFT JOIN (SELECT DISTINCT id FROM labels WHERE model = $model AND id IN (SELECT id FROM batch)) w "
-            "ON w.id = b.id "
-            "LEFT JOIN (SELECT id, time, label FROM matured WHERE model = $model AND id IN (SELECT id FROM batch)) m "
-            "ON m.id = b.id GROUP BY b.row ORDER BY b.row",
-            batch,
-            wait=self._rules.wait,
-            early=EARLY,
-        ).fetchnumpy()
-        duplicate = np.asarray(found["duplicate"], np.bool_)
-        return duplicate, np.asarray(found["late"], np.bool_) & ~duplicate
-
-    def _insert(self, labels: Labels) -> None:
-        n = labels.ids.size
-        columns: dict[str, np.ndarray[Any, Any]] = {
-            "model": np.full(n, self._model, np.uint16),
-            "id": labels.ids,
-            "time": labels.times,
-            "label": labels.labels,
-            "used": np.zeros(n, np.bool_),
-        }
-        self._store.insert("labels", columns)
 
     def _batches(self, cutoff: int) -> Iterator[int]:
         """Give times until which to judge in one go, as long as predictions up to `cutoff` wait."""
@@ -198,24 +223,22 @@ class Waiting:
             yield int(until)
 
     def _judge_until(self, until: int, verdict: Verdict) -> None:
+        rules = self._rules
+        self._execute(_DUE, time=until)
+        oldest, newest = self._execute("SELECT min(time), max(time) FROM temp.due").fetchone()
+        self._execute(_MET, oldest=oldest, newest=newest, early=EARLY, maturity=rules.maturity)
+        self._execute(_RIPE)
+        if rules.paired:
+            pairs.compare(self._store.connection, self._model, self._silent_label, rules.reach, verdict.pairs)
+        self._move_ripe(until, comparable=rules.paired)
+        self._count_met(verdict)
         self._execute(
-            "CREATE OR REPLACE TEMP TABLE ripe AS SELECT p.id, p.time, p.version, p.class, "
-            # DuckDB takes a NaN of numpy's for NULL.
-            "coalesce(p.score, 'nan'::DOUBLE) AS score, "
-            "l.time AS label_time, l.label, l.used FROM (SELECT * FROM pending WHERE model = $model AND time <= $time) p "
-            "LEFT JOIN (SELECT * FROM labels WHERE model = $model) l ON l.id = p.id "
-            "AND l.time BETWEEN p.time - $early AND p.time + $maturity ORDER BY p.time, p.version, p.id",
-            time=until,
+            "UPDATE labels SET used = true WHERE rowid IN (SELECT row FROM temp.met WHERE NOT used) "
+            "AND time BETWEEN $oldest - $early AND $newest + $maturity",
+            oldest=oldest,
+            newest=newest,
             early=EARLY,
-            maturity=self._rules.maturity,
-        )
-        if self._rules.paired:
-            pairs.compare(self._store.connection, self._model, self._silent_label, verdict.pairs)
-        self._move_ripe(until, comparable=self._rules.paired)
-        self._count_matches(verdict)
-        self._execute(
-            "UPDATE labels SET used = true WHERE model = $model AND id IN "
-            "(SELECT id FROM temp.ripe WHERE NOT used)"
+            maturity=rules.maturity,
         )
         self._collect(verdict, self._silent_label)
 
@@ -225,12 +248,12 @@ class Waiting:
         answer = "score, class" if comparable else "NULL, NULL"
         self._execute(f"INSERT INTO matured SELECT $model, id, time, version, {answer}, label FROM temp.ripe")
 
-    def _count_matches(self, verdict: Verdict) -> None:
-        """Count each label once, with its delay since the first of the predictions that share its id."""
-        delays = self._execute(
-            "SELECT max(label_time - time) AS delay FROM temp.ripe WHERE NOT used GROUP BY id"
-        ).fetchnumpy()["delay"]
-        seconds = np.sort(np.asarray(delays, np.int64)) / 1e6
+    def _count_met(self, verdict: Verdict) -> None:
+        """Count each label once, with its delay since the earliest of the predictions that share it."""
+        found = self._execute(_COUNTED).fetchnumpy()
+        first = np.asarray(found["first"], np.bool_)
+        verdict.outcomes["duplicate"] += int(np.count_nonzero(~first))
+        seconds = np.sort(np.asarray(found["delay"], np.int64)[first]) / 1e6
         verdict.outcomes["early"] += int(np.count_nonzero(seconds < 0))
         verdict.outcomes["matched"] += int(np.count_nonzero(seconds >= 0))
         waited = np.maximum(seconds, 0.0)
@@ -250,25 +273,38 @@ class Waiting:
             verdict.rows.setdefault(int(version), []).append(judged)
         return int(versions.size)
 
-    def _drop_labels(self, before: int, verdict: Verdict) -> None:
+    def _settle(self, before: int, verdict: Verdict) -> None:
+        """Let the labels up to a slice's edge leave, and forget the ids that no label asks for any more.
+
+        The edge is in the store, so that neither a restart nor a rollback makes a second look, and labels
+        that come behind it wait for the next one.
+        """
+        last = self._execute("SELECT max(time) FROM settled WHERE model = $model").fetchone()[0]
+        if last is not None and before <= last:
+            return
+        self._execute(_LEAVING, time=before, slice=self._rules.slice)
+        self._count_leaving(verdict)
+        self._execute("DELETE FROM labels WHERE model = $model AND time < $time", time=before)
         self._execute(
-            "CREATE OR REPLACE TEMP TABLE leaving AS SELECT id, time FROM labels "
-            "WHERE model = $model AND time < $time AND NOT used",
-            time=before,
+            "DELETE FROM matured WHERE model = $model AND time < $time", time=before - self._rules.wait
         )
-        unused, late = self._execute(
-            "SELECT count(*), count(*) FILTER (WHERE late) FROM (SELECT coalesce(bool_or("
-            "m.time BETWEEN l.time - $wait AND l.time + $early), false) AS late FROM temp.leaving l "
-            "LEFT JOIN (SELECT id, time FROM matured WHERE model = $model AND id IN (SELECT id FROM temp.leaving)) m "
-            "ON m.id = l.id GROUP BY l.id)",
-            wait=self._rules.wait,
-            early=EARLY,
+        self._execute("DELETE FROM settled WHERE model = $model")
+        self._execute("INSERT INTO settled VALUES ($model, $time)", time=before)
+
+    def _count_leaving(self, verdict: Verdict) -> None:
+        n, oldest, newest = self._execute(
+            "SELECT count(*), min(time), max(time) FROM temp.leaving"
+        ).fetchone()
+        if not n:
+            return
+        late, unknown = self._execute(
+            _FATES, oldest=oldest, newest=newest, wait=self._rules.wait, early=EARLY
         ).fetchone()
         verdict.outcomes["late"] += late
-        verdict.outcomes["foreign" if self._rules.shared else "orphan"] += unused - late
-        self._execute("DELETE FROM labels WHERE model = $model AND time < $time", time=before)
+        verdict.outcomes["foreign" if self._rules.shared else "orphan"] += unknown
+        verdict.outcomes["duplicate"] += n - late - unknown
 
-    def _execute(self, statement: str, batch: Mapping[str, Any] | None = None, **parameters: int) -> Any:
+    def _execute(self, statement: str, **parameters: int) -> Any:
         if "$model" in statement:
             parameters["model"] = self._model
-        return self._store.query(statement, parameters, batch)
+        return self._store.query(statement, parameters)

@@ -21,10 +21,11 @@ _COLUMNS = (
     "a.score AS score_a, b.score AS score_b, a.class AS class_a, b.class AS class_b, "
     "coalesce(a.label, b.label, $silent) AS label"
 )
+_NEAR = "b.id = a.id AND b.time BETWEEN a.time - $reach AND a.time + $reach"
 _PAIRS = (
-    f"SELECT * FROM (SELECT {_COLUMNS} FROM temp.ripe a JOIN temp.ripe b ON b.id = a.id AND b.version > a.version "
-    f"UNION ALL SELECT {_COLUMNS} FROM temp.ripe a JOIN matured b "
-    "ON b.model = $model AND b.id = a.id AND b.version <> a.version AND b.class IS NOT NULL) "
+    f"SELECT * FROM (SELECT {_COLUMNS} FROM temp.ripe a JOIN temp.ripe b ON {_NEAR} AND b.version > a.version "
+    f"UNION ALL SELECT {_COLUMNS} FROM temp.ripe a JOIN matured b ON {_NEAR} AND b.version <> a.version "
+    "AND b.model = $model AND b.class IS NOT NULL AND b.time BETWEEN $oldest - $reach AND $newest + $reach) "
     f"WHERE label >= {NEGATIVE} ORDER BY time, id, version_a, version_b"
 )
 
@@ -33,13 +34,26 @@ def compare(
     connection: duckdb.DuckDBPyConnection,
     model: int,
     silent_label: int,
+    reach: int,
     pairs: MutableMapping[Pair, dict[str, RowSums]],
 ) -> None:
     """Add the differences of all pairs that `ripe` completes: within it, and with what matured before.
 
-    A pair whose halves matured in different cycles is found when the later one does.
+    A pair whose halves matured in different cycles is found when the later one does. Its time stamps
+    are at most `reach` microseconds apart, as those of predictions that share a label are, so of what
+    has matured only the newest part is looked at, however much is remembered: rows lie in the order of
+    their time, and DuckDB skips the groups of rows whose times cannot do.
     """
-    rows = connection.execute(_PAIRS, {"model": model, "silent": silent_label}).fetchnumpy()
+    span = connection.execute("SELECT min(time), max(time) FROM temp.ripe").fetchone()
+    assert span is not None
+    parameters = {
+        "model": model,
+        "silent": silent_label,
+        "reach": reach,
+        "oldest": span[0],
+        "newest": span[1],
+    }
+    rows = connection.execute(_PAIRS, parameters).fetchnumpy()
     codes = rows["version_a"].astype(np.int64) << 16 | rows["version_b"]
     for code in np.unique(codes):
         first, second = int(code) >> 16, int(code) & 0xFFFF

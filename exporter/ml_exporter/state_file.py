@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Version of the tables below; a file of another version is refused by name."""
 
 _TABLES = """
@@ -25,6 +25,7 @@ CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLIN
 CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label TINYINT, used BOOLEAN);
 CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT,
                       label TINYINT);
+CREATE TABLE settled (model USMALLINT, time BIGINT);
 """
 
 _DAMAGED = ".damaged-"

@@ -29,9 +29,9 @@ class Truth:
     label: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Waiter:
-    """A label that waits."""
+    """A label that waits; `used` when its outcome is known."""
 
     truth: Truth
     used: bool = False
@@ -43,64 +43,71 @@ class Book:
 
     rules: Rules
     pending: list[Served] = field(default_factory=list)
-    labels: dict[int, Waiter] = field(default_factory=dict)
-    judged: list[tuple[Served, int | None]] = field(default_factory=list)
+    labels: list[Waiter] = field(default_factory=list)
+    judged: list[tuple[Served, bool]] = field(default_factory=list)
+    settled: int | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
     rows: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     delays: list[float] = field(default_factory=list)
 
     def add_labels(self, labels: list[Truth], horizon: int) -> None:
         for truth in labels:
-            fate = self._fate(truth, horizon)
-            if fate is None:
-                self.labels[truth.id] = Waiter(truth)
+            if truth.time < horizon - self.rules.memory:
+                self.outcomes["expired"] += 1
             else:
-                self.outcomes[fate] += 1
+                self.labels.append(Waiter(truth))
 
     def judge(self, horizon: int, label_horizon: int) -> None:
         ripe = [row for row in self.pending if row.time <= horizon - self.rules.maturity]
         self.pending = [row for row in self.pending if row not in ripe]
-        firsts: dict[int, int] = {}
-        for row in ripe:
-            truth = self._match(row)
+        for row in sorted(ripe, key=lambda row: row.time):
+            own = self._matches(row)
             silent = NEGATIVE if self.rules.silence == "negative" else ABSENT
-            self.rows[row.time, row.version, silent if truth is None else truth.label] += 1
-            self.judged.append((row, None if truth is None else truth.label))
-            if truth is not None and not self.labels[row.id].used:
-                firsts[row.id] = min(row.time, firsts.get(row.id, row.time))
-        for id_, first in firsts.items():
-            delay = self.labels[id_].truth.time - first
-            self.outcomes["early" if delay < 0 else "matched"] += 1
-            self.delays.append(max(delay, 0) / 1e6)
-            self.labels[id_].used = True
-        self._drop(label_horizon)
+            self.rows[row.time, row.version, own[0].truth.label if own else silent] += 1
+            self.judged.append((row, bool(own)))
+            for place, waiter in enumerate(own):
+                self._count(waiter, waiter.truth.time - row.time, first=place == 0)
+        self._settle(label_horizon - self.rules.maturity - EARLY)
 
-    def _fate(self, truth: Truth, horizon: int) -> str | None:
-        if truth.time < horizon - self.rules.memory:
-            return "expired"
-        same = [(row, label) for row, label in self.judged if row.id == truth.id]
-        if truth.id in self.labels or any(label is not None for _, label in same):
-            return "duplicate"
-        twin = self.rules.paired and any(row.id == truth.id for row in self.pending)
-        return "late" if not twin and any(self._is_late(row, truth) for row, _ in same) else None
+    def _matches(self, row: Served) -> list[Waiter]:
+        """The labels that belong to a prediction, by their time stamps and then as they came."""
+        earliest, latest = row.time - EARLY, row.time + self.rules.maturity
+        own = [
+            each for each in self.labels if each.truth.id == row.id and earliest <= each.truth.time <= latest
+        ]
+        return sorted(own, key=lambda each: each.truth.time)
 
-    def _is_late(self, row: Served, truth: Truth) -> bool:
-        return truth.time - self.rules.wait <= row.time <= truth.time + EARLY
+    def _count(self, waiter: Waiter, delay: int, first: bool) -> None:
+        if waiter.used:
+            return
+        waiter.used = True
+        if not first:
+            self.outcomes["duplicate"] += 1
+            return
+        self.outcomes["early" if delay < 0 else "matched"] += 1
+        self.delays.append(max(delay, 0) / 1e6)
 
-    def _match(self, row: Served) -> Truth | None:
-        waiter = self.labels.get(row.id)
-        if waiter is None or not row.time - EARLY <= waiter.truth.time <= row.time + self.rules.maturity:
-            return None
-        return waiter.truth
+    def _settle(self, before: int) -> None:
+        width = max(1, (self.rules.maturity + EARLY) // 60)
+        before = before // width * width
+        if self.settled is not None and before <= self.settled:
+            return
+        self.settled = before
+        seen: set[tuple[int, int]] = set()
+        leaving = [each for each in self.labels if each.truth.time < before]
+        self.labels = [each for each in self.labels if each.truth.time >= before]
+        for waiter in sorted(leaving, key=lambda each: each.truth.time):
+            if not waiter.used:
+                self._leave(waiter.truth, (waiter.truth.id, waiter.truth.time // width), seen)
+        self.judged = [(row, had) for row, had in self.judged if row.time >= before - self.rules.wait]
 
-    def _drop(self, label_horizon: int) -> None:
-        before = label_horizon - EARLY - self.rules.maturity
-        for id_, waiter in list(self.labels.items()):
-            if waiter.truth.time < before:
-                late = any(row.id == id_ and self._is_late(row, waiter.truth) for row, _ in self.judged)
-                unknown = "foreign" if self.rules.shared else "orphan"
-                if not waiter.used:
-                    self.outcomes["late" if late else unknown] += 1
-                del self.labels[id_]
-        oldest = label_horizon - self.rules.memory
-        self.judged = [(row, label) for row, label in self.judged if row.time >= oldest]
+    def _leave(self, truth: Truth, key: tuple[int, int], seen: set[tuple[int, int]]) -> None:
+        earliest, latest = truth.time - self.rules.wait, truth.time + EARLY
+        found = [had for row, had in self.judged if row.id == truth.id and earliest <= row.time <= latest]
+        unknown = "foreign" if self.rules.shared else "orphan"
+        if any(found):
+            self.outcomes["duplicate"] += 1
+            return
+        repeated, fate = key in seen, "late" if found else unknown
+        self.outcomes["duplicate" if repeated else fate] += 1
+        seen.add(key)

@@ -142,7 +142,8 @@ QUALITY = (
     _gauge(
         "ml_quality_recent",
         _QUALITY,
-        f"Quality of the window's rows that already have a label; biased by which labels come first; {_UNIT}.",
+        "Quality of the window's rows that already have a label; biased by which labels come first; where more than "
+        f"262,144 labels wait, those that wait are sampled by the hash of the id; {_UNIT}.",
     ),
     _gauge(
         "ml_quality_samples", "model version window", f"Labelled predictions behind ml_quality. {_MATURE}."

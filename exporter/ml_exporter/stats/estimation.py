@@ -8,7 +8,8 @@ themselves move (covariate shift). It says nothing of a change of that relation,
 much as the relation moves: concept drift (the same inputs now mean something else) and label shift
 (positives became more or less common within the same score). Nothing in the scores shows either;
 only labels do. It also fails where the window's scores lie beyond those of the reference, or spread
-differently within a bin: bins should be quantiles of the reference, one edge at the decision threshold.
+differently within a bin. Bins should be quantiles of the reference, at most 200, of about 50 rows or
+more, with an edge at the decision threshold.
 """
 
 from collections.abc import Mapping
@@ -21,14 +22,11 @@ from scipy.optimize import isotonic_regression
 from scipy.special import digamma
 
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.stats.folds import FOLDS, filled, fold_counts, forecast
+from ml_exporter.stats.folds import FOLDS, filled, fold_counts, forecast, is_short
 from ml_exporter.stats.intervals import CONSERVATIVE_BELOW, MINIMUM
 from ml_exporter.stats.result import Reason, Result, Unavailable, Value
 
 __all__ = ["ESTIMATED_METRICS", "Calibration", "estimate_binary", "fit_calibration"]
-
-MINIMUM_REFERENCE = 500
-MAXIMUM_UNSEEN = 0.05
 
 _CONFUSION_METRICS = (
     "accuracy",
@@ -122,10 +120,10 @@ def estimate_binary(
     `short_reference`, where the reference has fewer than 500 rows or 20 of a class, or no row in the
     bins of more than 5 % of the window.
     """
-    table = counts.astype(np.float64)
-    reason = _refused(table, calibration)
+    reason = _refused(counts, calibration)
     if reason is not None:
         return {name: Unavailable(reason) for name in ESTIMATED_METRICS}
+    table = counts.astype(np.float64)
     rates = np.concatenate([calibration.rate[None], calibration.fold_rates])
     parts = [_confusion_moments(table, rates), *_rank_moments(table.sum(axis=1), rates)]
     values, second, third = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
@@ -139,17 +137,16 @@ def estimate_binary(
     }
 
 
-def _refused(table: FloatArray, calibration: Calibration) -> Reason | None:
+def _refused(counts: IntArray, calibration: Calibration) -> Reason | None:
     rows = calibration.rows
-    if table.shape != (rows.size, 2):
-        raise ValueError(f"counts must have shape ({rows.size}, 2), not {table.shape}")
-    if table.sum() < MINIMUM:
+    if counts.shape != (rows.size, 2):
+        raise ValueError(f"counts must have shape ({rows.size}, 2), not {counts.shape}")
+    if counts.sum() < MINIMUM:
         return "too_few_rows"
     positives = float(rows @ calibration.rate)
     smaller = min(positives, rows.sum() - positives)
-    unseen = table[rows == 0].sum()
-    short = rows.sum() < MINIMUM_REFERENCE or smaller < CONSERVATIVE_BELOW
-    return "short_reference" if short or unseen > MAXIMUM_UNSEEN * table.sum() else None
+    short = smaller < CONSERVATIVE_BELOW or is_short(rows, counts.sum(axis=1))
+    return "short_reference" if short else None
 
 
 def _needed(table: FloatArray, rate: FloatArray) -> dict[str, tuple[float, float]]:

@@ -17,14 +17,11 @@ from typing import Any, Self
 import numpy as np
 
 from ml_exporter.stats.arrays import FloatArray, IntArray
-from ml_exporter.stats.folds import FOLDS, filled, fold_counts, forecast
+from ml_exporter.stats.folds import FOLDS, filled, fold_counts, forecast, is_short
 from ml_exporter.stats.intervals import MINIMUM
 from ml_exporter.stats.result import Result, Unavailable, Value
 
 __all__ = ["ExpectedLoss", "estimate_accuracy", "estimate_loss", "estimate_root_loss", "fit_expected_loss"]
-
-MINIMUM_REFERENCE = 500
-MAXIMUM_UNSEEN = 0.05
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -111,8 +108,7 @@ def estimate_loss(
     n = int(counts.sum())
     if n < MINIMUM:
         return Unavailable("too_few_rows")
-    unseen = counts[expected.rows == 0].sum()
-    if expected.rows.sum() < MINIMUM_REFERENCE or unseen > MAXIMUM_UNSEEN * n:
+    if is_short(expected.rows, counts):
         return Unavailable("short_reference")
     weights = counts / n
     # D rows that move as one: their sum has D times the variance and D^2 times the third moment.

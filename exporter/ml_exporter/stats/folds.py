@@ -12,6 +12,8 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 from ml_exporter.stats.intervals import CONFIDENCE
 
 FOLDS = 10
+MINIMUM_REFERENCE = 500
+MAXIMUM_UNSEEN = 0.05
 
 _UPPER_TAIL = (1 + CONFIDENCE) / 2
 _TINY = float(np.finfo(np.float64).tiny)  # for 0 / 0, which is 0 here
@@ -36,6 +38,15 @@ def fold_counts(folds: IntArray, bins: IntArray, b: int, weights: FloatArray | N
             raise ValueError(f"{name} must be 0 to {end - 1}")
     counted = np.bincount(folds * b + bins, weights, minlength=FOLDS * b)
     return counted.astype(np.float64).reshape(FOLDS, b)
+
+
+def is_short(reference: IntArray, window: IntArray) -> bool:
+    """Whether a reference says too little of a window; rows by bin, both of shape (b,).
+
+    That is, it has fewer than 500 rows, or none in the bins of more than 5 % of the window.
+    """
+    unseen = window[reference == 0].sum()
+    return bool(reference.sum() < MINIMUM_REFERENCE or unseen > MAXIMUM_UNSEEN * window.sum())
 
 
 def filled(values: FloatArray, known: BoolArray) -> FloatArray:

@@ -13,8 +13,8 @@ The variance of independent rows is known from all n rows, so it needs no t. Sim
 seeds for five binary models, 12 blocks of 5 panes, each metric with its own D (`binary_effects`):
 independent rows are covered in 93.8 to 97.7 % (200 to 20,000 rows) by bounds 9 % wider than without
 D; with a shock of 0.5 logits per pane in 91.8 to 98.9 %, with an AR(1) process of 0.5 over panes in
-90 to 98.5 %, where bounds without D hold the truth in as little as 32 %. Other rules are worse:
-max(1, V_block / V_iid) stays below 88 % under AR(1), max(1, (t / z)^2 V_block / V_iid) exceeds 98 %
+90 to 99 %, where bounds without D hold the truth in as little as a third. Other rules are worse:
+max(1, V_block / V_iid) falls to about 85 % under AR(1), max(1, (t / z)^2 V_block / V_iid) reaches 98 %
 with independent rows, and a D that counts only where it is significant jumps from one evaluation to
 the next.
 

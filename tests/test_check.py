@@ -43,7 +43,7 @@ def test_a_good_configuration_is_fine_and_counted(site: Site, capsys: pytest.Cap
         for line in out
         if len(cells := [cell.strip() for cell in line.split("│")]) == 5
     }
-    assert rows["ml_quality (and bounds)"] == 3 * 11 * 3
+    assert rows["ml_quality (and bounds)"] == 3 * 13 * 3
     # Two methods for each of the profile's six columns.
     assert rows["ml_drift"] == 12
     assert "ml_drift_noise" not in rows
@@ -66,14 +66,14 @@ def test_more_series_than_allowed_are_noted(site: Site, capsys: pytest.CaptureFi
 
 
 def test_notes_say_what_is_missing_without_failing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    site.models.append(model("other", segments=["country"]))
+    site.models.append(model("other", cadence="batch"))
     code, out, err = checked(site, capsys)
     notes = "\n".join(line for line in out if line.startswith("note: "))
     assert (code, err) == (0, [])
     assert "models.other.predictions.path: no file matches" in notes
     assert "models.other.labels.path: no file matches" in notes
     assert "models.other.profile: none, so there is no drift and no input health" in notes
-    assert "models[1].segments: accepted, without effect in this version" in notes
+    assert "models[1].cadence: accepted, without effect in this version" in notes
     assert "flight-delay" not in notes
 
 

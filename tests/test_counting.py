@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.rows import VALUES, healthy, layout, predictions
 
-from ml_exporter.counting import Counts, Groups, Judged, count_inputs, count_judged
+from ml_exporter.counting import count_inputs
+from ml_exporter.groups import Counts, Groups
+from ml_exporter.judged import Judged
+from ml_exporter.judging import Judging
 from ml_exporter.layout import Layout
 from ml_exporter.profile import NumericColumn
 from ml_exporter.sources.batch import ABSENT, INVALID, Predictions
 from ml_exporter.stats.scores import ScoreHistogram
-from ml_exporter.tally import JUDGED, LATENCY_BOUNDS, Tally, input_shape
+from ml_exporter.tally import LATENCY_BOUNDS, Tally, input_shape
+from ml_exporter.tasks.binary import Binary
 from ml_exporter.windows import oldest_pane
 
+JUDGING = Judging(Binary(scored=True), layout())
 STEPS = [1000, 24_000, 168_000]
 CLOCK = 20_000_500
 
@@ -90,7 +95,7 @@ def assert_same(found: Tally, expected: Tally) -> None:
         assert found[name].dtype == array.dtype
         assert found[name].shape == array.shape
         np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=0, err_msg=name)
-    assert found.scores == expected.scores
+    assert found.histogram == expected.histogram
 
 
 def members(times: NDArray[np.int64], steps: Sequence[int], clock: int) -> dict[tuple[int, int], list[int]]:
@@ -141,20 +146,35 @@ def judged(count: int, seed: int) -> Judged:
     rows = predictions(moments(count, seed), seed)
     random = np.random.default_rng(seed)
     scores = np.where(random.uniform(size=count) < 0.1, 1.5, rows.scores)
-    labels = random.choice(np.array([0, 1, ABSENT], np.int8), count)
-    return Judged(rows.times, scores, rows.classes, labels)
+    labels = random.choice(np.array([0, 1, np.nan]), count)
+    return Judged(rows.times, scores, rows.classes, None, labels)
+
+
+def score_bin(score: float) -> int | None:
+    """The place of a score among the profile's bins; the last one is for missing scores."""
+    column = layout().cells["score"].column
+    assert isinstance(column, NumericColumn)
+    if math.isnan(score):
+        return column.size
+    return sum(edge <= float(np.float32(score)) for edge in column.edges) if math.isfinite(score) else None
 
 
 def plain_judged(rows: Judged, chosen: list[int]) -> Tally:
-    tally = Tally.zeros(JUDGED)
+    tally = Tally.zeros(JUDGING.shape)
     scored = []
     for row in chosen:
-        label, predicted, score = int(rows.labels[row]), int(rows.classes[row]), float(rows.scores[row])
+        predicted, score = int(rows.classes[row]), float(rows.scores[row])
         tally["mature"][0] += 1
-        if label < 0:
+        bin_ = score_bin(score)
+        if bin_ is not None:
+            tally["selection"][1, bin_] += 1
+        if np.isnan(rows.labels[row]):
             continue
+        label = int(rows.labels[row])
+        if bin_ is not None:
+            tally["selection"][0, bin_] += 1
         tally["labelled"][0] += 1
-        tally["labels"][label] += 1
+        tally["good"][0] += predicted == label
         if predicted >= 0:
             tally["confusion"][label, predicted] += 1
         if 0 <= score <= 1:
@@ -162,6 +182,8 @@ def plain_judged(rows: Judged, chosen: list[int]) -> Tally:
             log, brier = -math.log(score if label else 1 - score), (score - label) ** 2
             tally["scored"][0] += 1
             tally["losses"][...] += (log, log * log, brier, brier * brier)
+            cell = sum(score > edge / 15 for edge in range(1, 15))
+            tally["calibration"][cell] += (1, score, label)
     histogram = ScoreHistogram.of(rows.scores[scored], rows.labels[scored] == 1)
     return Tally(tally.arrays, histogram)
 
@@ -169,7 +191,7 @@ def plain_judged(rows: Judged, chosen: list[int]) -> Tally:
 @pytest.mark.parametrize("seed", range(4))
 def test_judged_rows_are_counted_as_plain_python_counts_them(seed: int) -> None:
     rows = judged(200, seed)
-    counts = count_judged(rows, STEPS, CLOCK)
+    counts = JUDGING.count(rows, STEPS, CLOCK)
     panes = members(rows.times, STEPS, CLOCK)
     assert counts.panes.keys() == panes.keys()
     assert_same(counts.total, plain_judged(rows, list(range(200))))
@@ -204,10 +226,10 @@ def test_no_rows_give_zeros() -> None:
     none = np.zeros(0, np.int64)
     counts, outside = count_inputs(predictions(none), layout(), STEPS, CLOCK, 0.25)
     assert (counts, outside) == ({}, 0)
-    empty = Judged(none, none.astype(np.float64), none.astype(np.int8), none.astype(np.int8))
-    judged_counts = count_judged(empty, STEPS, CLOCK)
+    empty = Judged(none, none.astype(np.float64), none.astype(np.int16), None, none.astype(np.float64))
+    judged_counts = JUDGING.count(empty, STEPS, CLOCK)
     assert judged_counts.panes == {}
-    assert_same(judged_counts.total, Tally.zeros(JUDGED))
+    assert_same(judged_counts.total, Tally.zeros(JUDGING.shape))
 
 
 def test_a_model_without_a_profile_counts_traffic_only() -> None:

@@ -47,8 +47,13 @@ def test_a_row_goes_from_the_log_to_the_report(site: Site) -> None:
     site.now = 200
     report, state = only(site.engine().cycle())
     window = report.versions[0].windows[2]
-    assert (window.rows, window.mature, window.labelled, window.coverage) == (100, 100, 100, 1.0)
-    accuracy = window.quality["accuracy"]
+    assert (window.rows, window.quality.mature, window.quality.labelled, window.quality.coverage) == (
+        100,
+        100,
+        100,
+        1.0,
+    )
+    accuracy = window.quality.metrics["accuracy"]
     assert isinstance(accuracy, Value)
     assert (accuracy.value, accuracy.n) == (0.8, 100)
     assert state.label_outcomes == {"matched": 100}
@@ -153,7 +158,7 @@ def test_a_model_without_labels_says_so(site: Site) -> None:
     site.now = 60
     report, _ = only(site.engine().cycle())
     assert report.pending == 0
-    assert set(report.versions[0].windows[2].quality.values()) == {Unavailable("no_labels")}
+    assert set(report.versions[0].windows[2].quality.metrics.values()) == {Unavailable("no_labels")}
     assert report.versions[0].windows[2].recent == {}
 
 
@@ -170,8 +175,8 @@ def test_labels_in_the_record_are_judged_at_once(site: Site) -> None:
     looked_back, _ = only(site.engine(Store(None)).run_once(None))
     for report in (live, looked_back):
         window = report.versions[0].windows[2]
-        assert (window.mature, window.labelled) == (41, 40)
-        accuracy = window.quality["accuracy"]
+        assert (window.quality.mature, window.quality.labelled) == (41, 40)
+        accuracy = window.quality.metrics["accuracy"]
         assert isinstance(accuracy, Value)
         assert accuracy.value == 0.5
         assert report.pending == 0
@@ -187,7 +192,7 @@ def test_evaluating_the_past_keeps_its_windows(site: Site) -> None:
     site.now = 1e8
     for at in (None, round((START + 39) * 1e6)):
         report, _ = only(site.engine(Store(None)).run_once(at))
-        assert [window.labelled for window in report.versions[0].windows] == [40, 40, 40]
+        assert [window.quality.labelled for window in report.versions[0].windows] == [40, 40, 40]
         assert report.time == START + 39
 
 
@@ -210,7 +215,7 @@ class TestMaturityWaits:
         for site.now in (100, 1_000, 10_000):
             report, _ = only(engine.cycle())
             assert report.pending == 30
-            assert report.versions[0].windows[0].quality["accuracy"] == Unavailable("immature")
+            assert report.versions[0].windows[0].quality.metrics["accuracy"] == Unavailable("immature")
         site.label(*(label(number, number + 3) for number in range(30)))
         report, state = only(engine.cycle())
         assert judged(report) == {"mature": 30, "labelled": 30}

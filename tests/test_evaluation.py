@@ -64,21 +64,21 @@ class TestReasons:
         site.predict(prediction(1, 0))
         site.label(label(9, 0))
         site.now = 30
-        assert set(longest(report(site)).quality.values()) == {Unavailable("immature")}
+        assert set(longest(report(site)).quality.metrics.values()) == {Unavailable("immature")}
 
     def test_too_few_rows_when_none_waits(self, site: Site) -> None:
         site.predict(prediction(1, 0, error="timeout"))
         site.label(label(9, 0))
         site.now = 30
-        assert set(longest(report(site)).quality.values()) == {Unavailable("too_few_rows")}
+        assert set(longest(report(site)).quality.metrics.values()) == {Unavailable("too_few_rows")}
 
     def test_no_labels_when_nobody_has_labelled(self, site: Site) -> None:
         site.predict(*(prediction(number, number) for number in range(20)))
         site.label(label("of nobody", 0))
         site.now = 100
         found = longest(report(site))
-        assert set(found.quality.values()) == {Unavailable("no_labels")}
-        assert found.coverage == 0.0
+        assert set(found.quality.metrics.values()) == {Unavailable("no_labels")}
+        assert found.quality.coverage == 0.0
 
     @pytest.mark.parametrize(("labelled", "known"), [(89, False), (90, True)])
     def test_low_coverage_below_the_configured_one(self, site: Site, labelled: int, known: bool) -> None:
@@ -86,8 +86,8 @@ class TestReasons:
         site.label(*(label(number, number / 2) for number in range(labelled)))
         site.now = 120
         found = longest(report(site))
-        assert found.coverage == labelled / 100
-        accuracy = found.quality["accuracy"]
+        assert found.quality.coverage == labelled / 100
+        accuracy = found.quality.metrics["accuracy"]
         assert isinstance(accuracy, Value) if known else accuracy == Unavailable("low_coverage")
 
     def test_silence_that_means_negative_covers_everything(self, site: Site) -> None:
@@ -96,8 +96,8 @@ class TestReasons:
         site.label(*(label(number, number / 2, value=True) for number in range(30)))
         site.now = 120
         found = longest(report(site))
-        assert found.coverage == 1.0
-        precision = found.quality["precision"]
+        assert found.quality.coverage == 1.0
+        precision = found.quality.metrics["precision"]
         assert isinstance(precision, Value)
         assert precision.value == 0.3
 
@@ -108,10 +108,10 @@ def test_quality_ends_a_maturity_ago_and_traffic_now(site: Site) -> None:
     site.now = 180
     # At the end of a second a window of 60 panes of a second covers 59 seconds: the 60th begins.
     minute = report(site).versions[0].windows[0]
-    assert (minute.rows, minute.mature, minute.labelled) == (59, 59, 59)
+    assert (minute.rows, minute.quality.mature, minute.quality.labelled) == (59, 59, 59)
     site.now = 230
     minute = report(site).versions[0].windows[0]
-    assert (minute.rows, minute.mature) == (9, 59)
+    assert (minute.rows, minute.quality.mature) == (9, 59)
 
 
 def test_roles(site: Site) -> None:
@@ -135,7 +135,7 @@ def test_confusion_is_that_of_the_rows(golden: Snapshot) -> None:
     window = longest(golden.reports[0][0])
     found = golden.reports[0][0].versions[0].judged
     served = [record for record in records() if record["version"] == "1" and "error" not in record]
-    assert window.mature == found.count("mature") < len(served)
+    assert window.quality.mature == found.count("mature") < len(served)
     decided = {record["id"]: record["prediction"] for record in served}
     (tn, fp), (fn, tp) = found["confusion"]
     in_all = np.zeros((2, 2), int)
@@ -189,7 +189,7 @@ def test_every_metric_has_a_value_or_one_reason(golden: Snapshot) -> None:
                 if (name, where) == (version.name, window.window.name)
             }
             for metric in BINARY_METRICS:
-                value = isinstance(window.quality[metric], Value)
+                value = isinstance(window.quality.metrics[metric], Value)
                 assert value != (f"quality:{metric}" in lacking)
     assert unavailable_columns(report_)["1", "6h", "noise", "short_reference"] > 0
 

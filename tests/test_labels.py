@@ -16,6 +16,7 @@ from tests.support.book import Book, Served, Truth
 from ml_exporter.labels import DELAY_BOUNDS, EARLY, Rules, Verdict, Waiting
 from ml_exporter.sources.batch import ABSENT, NEGATIVE, POSITIVE, Labels, Predictions
 from ml_exporter.store import Store
+from ml_exporter.tasks.binary import Binary
 
 UNIT = 600 * 1_000_000
 """Ten minutes."""
@@ -32,7 +33,7 @@ def predictions(rows: list[Served], errors: list[bool] | None = None) -> Predict
         versions=np.array([row.version for row in rows], np.int64),
         version_names=("champion", "shadow"),
         scores=np.array([row.score for row in rows], np.float64),
-        classes=np.array([row.score >= 0.5 for row in rows], np.int8),
+        classes=np.array([row.score >= 0.5 for row in rows], np.int16),
         labels=None,
         latency=np.full(n, np.nan),
         errors=np.array(errors or [False] * n, np.bool_),
@@ -46,13 +47,13 @@ def labels(rows: list[Truth]) -> Labels:
     return Labels(
         np.array([row.id for row in rows], np.uint64),
         np.array([row.time for row in rows], np.int64),
-        np.array([row.label for row in rows], np.int8),
+        np.array([row.label for row in rows], np.float64),
     )
 
 
 def tallied(verdict: Verdict) -> Counter[tuple[int, int, int]]:
     return Counter(
-        (int(time), version, int(label))
+        (int(time), version, ABSENT if np.isnan(label) else int(label))
         for version, parts in verdict.rows.items()
         for part in parts
         for time, label in zip(part.times, part.labels, strict=True)
@@ -64,7 +65,7 @@ class Run:
 
     def __init__(self, store: Store, rules: Rules) -> None:
         self.store = store
-        self.waiting = Waiting(store, 0, rules)
+        self.waiting = Waiting(store, 0, rules, losses=Binary(scored=True).losses)
         self.waiting.forget()
         self.outcomes: Counter[str] = Counter()
         self.rows: Counter[tuple[int, int, int]] = Counter()

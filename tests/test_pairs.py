@@ -10,6 +10,7 @@ from ml_exporter.pairs import Pair
 from ml_exporter.sources.batch import Labels, Predictions
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import Store
+from ml_exporter.tasks.binary import Binary
 
 HOUR = 3_600_000_000
 N = 300
@@ -22,7 +23,7 @@ def side(version: int, scores: np.ndarray, times: np.ndarray) -> Predictions:
         versions=np.full(scores.size, version),
         version_names=("champion", "shadow", "other shadow"),
         scores=scores,
-        classes=(scores >= 0.5).astype(np.int8),
+        classes=(scores >= 0.5).astype(np.int16),
         labels=None,
         latency=np.full(scores.size, np.nan),
         errors=np.zeros(scores.size, np.bool_),
@@ -43,9 +44,11 @@ def compared(
     draw = np.random.default_rng(5)
     scores = draw.random(N)
     shadow = draw.random(N) if shadow_scores is None else shadow_scores
-    truth = draw.integers(0, 2, N).astype(np.int8)
+    truth = draw.integers(0, 2, N).astype(np.int16)
     times = np.arange(N, dtype=np.int64) * 60_000_000
-    waiting = Waiting(Store(None), 0, Rules(HOUR, 10 * HOUR, silence=silence, paired=True))
+    store = Store(None)
+    rules = Rules(HOUR, 10 * HOUR, silence=silence, paired=True)
+    waiting = Waiting(store, 0, rules, losses=Binary(scored=True).losses)
     for version, batch in enumerate((side(0, scores, times), side(1, shadow, times + delay))):
         waiting.add_predictions(batch, np.full(N, version))
     waiting.add_labels(Labels(np.arange(labelled, dtype=np.uint64), times[:labelled], truth[:labelled]), 0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.support.site import START, Site, label, prediction
 
-from ml_exporter.evaluation import RECENT_METRICS
 from ml_exporter.stats.classification import BINARY_METRICS, BinaryEvidence
 from ml_exporter.stats.result import Value
+from ml_exporter.tasks.binary import Binary
 
 N = 240
 
@@ -30,7 +30,7 @@ def test_labelled_rows_of_the_window_count_mature_or_not(tmp_path_factory: pytes
         numbers = np.arange(N)
         chosen = labelled & (numbers > oldest) & (numbers + 20 <= N)
         evidence = BinaryEvidence.of(scores[chosen], scores[chosen] >= 0.5, truth[chosen])
-        for name in RECENT_METRICS:
+        for name in Binary.recent_metrics:
             expected = BINARY_METRICS[name](evidence, 1.0)
             assert isinstance(expected, Value)
             assert window.recent[name] == pytest.approx(expected.value, rel=1e-12)

@@ -20,7 +20,7 @@ def pane_of(time: int, step: int) -> int:
 
 
 def total(panes: Panes, time: int) -> int:
-    return Tally.sum(SHAPE, panes.at(time)).count("rows")
+    return Tally.sum(SHAPE, (tally for _, tally in panes.at(time))).count("rows")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_panes_come_oldest_first_and_merge() -> None:
     panes = Panes(10)
     for pane, count in ((7, 1), (3, 2), (7, 4), (5, 8)):
         panes.add(pane, rows(count))
-    assert [tally.count("rows") for tally in panes.at(85)] == [2, 8, 5]
+    assert [tally.count("rows") for _, tally in panes.at(85)] == [2, 8, 5]
 
 
 def test_changed_panes_are_remembered() -> None:

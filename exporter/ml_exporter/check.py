@@ -12,15 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_exporter.config import Config, ConfigError, Model, load
-from ml_exporter.drift import Column, coarse, methods_of, reference_cells
+from ml_exporter.config_checks import without_meaning
+from ml_exporter.drift import coarse, methods_of, reference_cells
 from ml_exporter.engine import model_layouts
+from ml_exporter.estimate import estimated_metrics
+from ml_exporter.forms import class_slots, segment_slots
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.drift import EXPORTED_BINS
 from ml_exporter.metrics.models import CHECKS, columns
 from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
 from ml_exporter.sources.files import matches
-from ml_exporter.stats.classification import BINARY_METRICS
+from ml_exporter.targets import outlooks
+from ml_exporter.tasks import task_of
 
 
 def report_check(path: Path) -> int:
@@ -38,6 +42,7 @@ def report_check(path: Path) -> int:
         return 1
     for note in (*config.without_effect(), *_notes(config)):
         print(f"note: {note}")
+    _print_targets(config, layouts)
     _print_series(config, layouts)
     return 0
 
@@ -75,15 +80,40 @@ def _notes(config: Config) -> Iterator[str]:
         for source, pattern in paths:
             if not matches(pattern):
                 yield f"models.{model.name}.{source}.path: no file matches {pattern} yet"
+        for text in without_meaning(model):
+            yield f"models.{model.name}.{text}"
         if not model.profile:
             yield f"models.{model.name}.profile: none, so there is no drift and no input health; build one with `ml_exporter profile`"
+
+
+def _print_targets(config: Config, layouts: Mapping[str, Mapping[str, Layout]]) -> None:
+    """How sharp the alert window is, at the pace of the profile's rows."""
+    table = Table(
+        "model", "target", "expected rows", "bounds", title="targets in the alert window, rows independent"
+    )
+    notes = []
+    for model in config.models:
+        profile = layouts[model.name]["default"].profile
+        for outlook in outlooks(model, profile) if profile else ():
+            target = f"{outlook.metric} {outlook.bound} {outlook.target:g}"
+            half = "not known beforehand" if outlook.half_width is None else f"± {outlook.half_width:.3g}"
+            table.add_row(escape(model.name), target, str(outlook.rows), half)
+            if not outlook.provable:
+                notes.append(
+                    f"models.{model.name}.quality.{outlook.metric}: {outlook.rows} rows can never prove it below or "
+                    f"above {outlook.target:g}; use a longer alert_window"
+                )
+    if table.row_count:
+        Console().print(table)
+    for note in notes:
+        print(f"note: {note}")
 
 
 def _print_series(config: Config, layouts: dict[str, dict[str, Layout]]) -> None:
     table = Table("model", "family", "series", title="series of one version")
     total = 0
     for model in config.models:
-        for family, number in _series(model, columns(layouts[model.name])).items():
+        for family, number in _series(model, layouts[model.name]).items():
             table.add_row(escape(model.name), family, str(number))
             total += number
     Console().print(table)
@@ -93,11 +123,18 @@ def _print_series(config: Config, layouts: dict[str, dict[str, Layout]]) -> None
     print(f"{config.path}: fine; {total} of {limit} series")
 
 
-def _series(model: Model, known: Mapping[str, Column]) -> Counter[str]:
+def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     """How many series the families that grow with the configuration will have, a version."""
     found: Counter[str] = Counter()
-    found["ml_quality (and bounds)"] = 3 * len(BINARY_METRICS) * len(model.windows)
-    for name, column in known.items():
+    task = task_of(model, class_slots(model, layouts), layouts["default"])
+    found["ml_quality (and bounds)"] = 3 * len(task.metrics) * len(model.windows)
+    found["ml_quality_recent"] = len(task.recent_metrics) * len(model.windows) * (model.labels is not None)
+    found["ml_quality_estimated (and bounds)"] = (
+        3 * estimated_metrics(layouts["default"]) * len(model.windows)
+    )
+    values = sum(slots.size + 2 for slots in segment_slots(model, layouts).values())
+    found["ml_segment_quality (and bounds), ml_segment_samples"] = values * (1 + 3 * len(model.quality))
+    for name, column in columns(layouts).items():
         for method in methods_of(column):
             found["ml_drift"] += 1
             found["ml_drift_noise"] += model.drift_limit(name, method.name) is not None

@@ -10,9 +10,14 @@ from fnmatch import fnmatch
 from ml_exporter.config_model import Model, Root
 from ml_exporter.config_source import Location
 from ml_exporter.config_types import PANES, Window
+from ml_exporter.stats.classification import BINARY_METRICS
+from ml_exporter.stats.multiclass import MULTICLASS_METRICS
+from ml_exporter.stats.regression import REGRESSION_METRICS
 
 # Error budgets that burn 14.4 times too fast are gone in 2 days of 30: the fastest pair that pages.
 FASTEST_BURN = 14.4
+MOST_SEGMENTS, MOST_VALUES = 8, 250
+"""A row that waits keeps a byte for each of its segments' values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +36,28 @@ class _Metric:
     needs_score: bool = False
 
 
-def _metrics() -> dict[str, _Metric]:
-    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1")
-    infinity = float("inf")
-    return {
-        **{name: _Metric(0, 1) for name in ratios},
+_RATIO, _SCORED, _ANY = _Metric(0, 1), _Metric(0, 1, needs_score=True), _Metric(float("-inf"), float("inf"))
+_LOSS = _Metric(0, float("inf"))
+
+
+def _metrics(model: Model) -> dict[str, _Metric]:
+    """The metrics of the model's task that may have a target, and what they can be."""
+    if model.task == "regression":
+        ratios = {"interval_coverage": _RATIO, "r2_score": _Metric(float("-inf"), 1), "bias": _ANY}
+        return {name: ratios.get(name, _LOSS) for name in REGRESSION_METRICS}
+    losses = {"log_loss": _Metric(0, float("inf"), needs_score=True)}
+    if model.task == "multiclass":
+        scored = {"roc_auc": _SCORED, "top_k_accuracy": _SCORED, **losses}
+        return {name: scored.get(name, _RATIO) for name in MULTICLASS_METRICS}
+    special = {
         "matthews_corrcoef": _Metric(-1, 1),
-        "roc_auc": _Metric(0, 1, needs_score=True),
-        "average_precision": _Metric(0, 1, needs_score=True),
-        "log_loss": _Metric(0, infinity, needs_score=True),
-        "brier_score": _Metric(0, 1, needs_score=True),
+        "roc_auc": _SCORED,
+        "average_precision": _SCORED,
+        "brier_score": _SCORED,
+        **losses,
     }
+    value = {"quality_value": _ANY} if model.quality_value else {}
+    return {name: special.get(name, _RATIO) for name in BINARY_METRICS} | value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -74,6 +90,7 @@ def check_model(model: Model, at: Location) -> Iterator[Finding]:
     """Yield what is wrong within one model; `at` is where it stands."""
     checks: tuple[Callable[[Model], Iterator[Finding]], ...] = (
         _task,
+        _segments,
         _windows,
         _quality,
         _slo,
@@ -97,8 +114,35 @@ def _repeated(names: Sequence[str], at: Location, key: str | None = None) -> Ite
 
 
 def _task(model: Model) -> Iterator[Finding]:
-    if model.task != "binary":
-        yield Finding(("task",), f"{model.task} is not supported in this version", "use binary")
+    score = model.predictions.fields.score
+    if model.task == "binary" and score is not None and not isinstance(score, str):
+        at: Location = ("predictions", "fields", "score")
+        yield Finding(at, "is a mapping", "name the path of P(positive)")
+
+
+def without_meaning(model: Model) -> Iterator[str]:
+    """Yield the keys that the model has and that its task has no use for."""
+    fields = model.predictions.fields
+    tasks = {
+        "quality_value": ("binary", model.quality_value),
+        "top_k": ("multiclass", model.top_k),
+        "interval": ("regression", model.interval),
+        "slo.tolerance": ("regression", model.slo and model.slo.tolerance),
+        "calibration": ("binary", model.calibration),
+    }
+    for key, (task, value) in tasks.items():
+        if value is not None and model.task != task:
+            yield f"{key}: is for {task} models, and this one is {model.task}"
+    if model.task == "regression" and fields.score is not None:
+        yield "predictions.fields.score: has no meaning in a regression; the number is predictions.fields.prediction"
+
+
+def _segments(model: Model) -> Iterator[Finding]:
+    if len(model.segments) > MOST_SEGMENTS:
+        yield Finding(("segments",), "are too many", f"name at most {MOST_SEGMENTS}")
+    for key, limit in (("segment_limit", model.segment_limit), ("class_limit", model.class_limit)):
+        if limit > MOST_VALUES:
+            yield Finding((key,), "is too large", f"use at most {MOST_VALUES}")
 
 
 def _windows(model: Model) -> Iterator[Finding]:
@@ -118,7 +162,7 @@ def _windows(model: Model) -> Iterator[Finding]:
 
 
 def _quality(model: Model) -> Iterator[Finding]:
-    metrics = _metrics()
+    metrics = _metrics(model)
     for name, target in model.quality.items():
         at: Location = ("quality", name)
         metric = metrics.get(name)
@@ -138,7 +182,12 @@ def _quality(model: Model) -> Iterator[Finding]:
 
 
 def _slo(model: Model) -> Iterator[Finding]:
-    if model.slo is None or not model.slo.page:
+    if model.slo is None:
+        return
+    if model.task == "regression" and model.slo.tolerance is None:
+        remedy = "give slo.tolerance, the largest absolute error of a good prediction"
+        yield Finding(("slo",), "does not say what a good prediction is", remedy)
+    if not model.slo.page:
         return
     burn = 1 - model.slo.objective
     if FASTEST_BURN * burn >= 1:
@@ -151,9 +200,15 @@ def _slo(model: Model) -> Iterator[Finding]:
 
 def _outputs(model: Model) -> Iterator[Finding]:
     fields = model.predictions.fields
-    if model.task == "binary" and fields.score is None and fields.prediction is None:
-        message = "neither score nor prediction is named"
-        yield Finding(("predictions", "fields"), message, "name where P(positive) or the decision stands")
+    at: Location = ("predictions", "fields")
+    if model.task == "regression":
+        if fields.prediction is None:
+            yield Finding(at, "prediction is not named", "name where the predicted number stands")
+    elif fields.score is None and fields.prediction is None:
+        what = "P(positive)" if model.task == "binary" else "the classes' probabilities"
+        yield Finding(
+            at, "neither score nor prediction is named", f"name where {what} or the decision stands"
+        )
 
 
 def _labels(model: Model) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import PlainValidator
@@ -10,11 +11,13 @@ from ml_exporter.config_source import label_text
 from ml_exporter.config_types import (
     DottedPath,
     Duration,
+    FrozenDict,
     GlobPath,
     Name,
     PositiveDuration,
     Ratio,
     Section,
+    dotted,
     invalid,
 )
 
@@ -31,13 +34,19 @@ def _features(value: object) -> str | tuple[str, ...]:
     raise invalid("is neither a path nor a list of paths", "name the object of features, or list their paths")
 
 
+def _score(value: object) -> str | FrozenDict[str, str]:
+    if not isinstance(value, Mapping):
+        return dotted(value)
+    return FrozenDict({label_text(name) or str(name): dotted(path) for name, path in value.items()})
+
+
 class PredictionFields(Section):
     """Where the values of a prediction stand in its record, as dotted paths; None: the log has none."""
 
     id: DottedPath = "id"
     timestamp: DottedPath = "timestamp"
     version: DottedPath = "version"
-    score: DottedPath | None = None
+    score: Annotated[str | FrozenDict[str, str], PlainValidator(_score)] | None = None
     prediction: DottedPath | None = None
     label: DottedPath | None = None
     latency_seconds: DottedPath | None = None

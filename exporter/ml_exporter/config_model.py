@@ -202,6 +202,7 @@ class Model(Section):
     # Read it as `alert_window`, which is never empty.
     given_alert_window: WindowField | None = Field(default=None, alias="alert_window")
     quality: FrozenMap[Name, Target] = FrozenDict({})
+    calibration: RatioLimit | None = None
     slo: Slo | None = None
     drift: Drift = Drift()
     health: Health = Health()

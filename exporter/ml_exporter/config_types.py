@@ -173,7 +173,8 @@ def check_name(text: str) -> str:
     return text
 
 
-def _dotted(value: object) -> str:
+def dotted(value: object) -> str:
+    """Return a path into a record: keys with dots between."""
     text = _label(value)
     if any(not part.strip() for part in text.split(".")):
         raise invalid(
@@ -225,7 +226,7 @@ WindowField = Annotated[Window, BeforeValidator(_window)]
 Size = Annotated[int, BeforeValidator(_size)]
 Label = Annotated[str, BeforeValidator(_label)]
 Name = Annotated[str, AfterValidator(check_name)]
-DottedPath = Annotated[str, BeforeValidator(_dotted)]
+DottedPath = Annotated[str, BeforeValidator(dotted)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 GlobPath = Annotated[str, BeforeValidator(_glob)]

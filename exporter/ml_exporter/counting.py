@@ -1,89 +1,21 @@
-"""Rows become tallies: per version, all together and per pane of each window."""
+"""Predictions become tallies as they are read: per version, all together and per pane of each window."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_exporter.groups import Counts, Groups, count, merged, table
+from ml_exporter.hours import by_hour
 from ml_exporter.layout import Cells, Layout
-from ml_exporter.sources.batch import ABSENT, INVALID, NEGATIVE, POSITIVE, Predictions
+from ml_exporter.profile import NumericColumn
+from ml_exporter.sources.batch import ABSENT, INVALID, POSITIVE, ClassArray, Predictions
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.stats.classification import row_brier, row_log_loss
-from ml_exporter.stats.scores import ScoreHistogram
-from ml_exporter.tally import JUDGED, LATENCY_BOUNDS, Shape, Tally, input_shape
-from ml_exporter.windows import oldest_pane
-
-Where = tuple[int, int]
-"""A window (its index) and the number of a pane in it."""
-
-_OUT = -(2**62)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """n mature predictions with what became of them; codes and NaN as in `sources.batch`."""
-
-    times: IntArray
-    scores: FloatArray
-    classes: NDArray[np.int8]
-    labels: NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Tallies of some rows: `total` of all of them, `panes` of those that are in a window."""
-
-    total: Tally
-    panes: Mapping[Where, Tally]
-
-
-class Groups:
-    """Splits rows by the panes they belong to, so that one pass over a column serves all windows.
-
-    Rows of one group share their pane in every window; rows that are in none share a group too.
-    `clock` (microseconds) bounds the panes: what has left a window by then is not kept for it.
-    """
-
-    def __init__(self, times: IntArray, steps: Sequence[int], clock: int) -> None:
-        # Every pane is made of whole ticks, so all that follows need not look at rows.
-        tick = int(np.gcd.reduce(np.asarray(steps, np.int64)))
-        oldest = min(oldest_pane(clock, step) * (step // tick) for step in steps)
-        ticks = np.maximum((times - 1) // tick, oldest - 1)
-        # Logs are nearly in time order, so runs of equal ticks are far fewer than rows.
-        starts = np.flatnonzero(np.diff(ticks, prepend=oldest - 2))
-        found, position = np.unique(ticks[starts], return_inverse=True)
-        panes = np.stack([_panes(found // (step // tick), step, clock) for step in steps], axis=1)
-        # In the order of time panes only grow, so equal rows of `panes` stand together.
-        new = np.diff(panes, axis=0, prepend=panes[:1] - 1).any(axis=1)
-        self.keys: IntArray = panes[new]
-        lengths = np.diff(np.append(starts, times.size))
-        self.of_row: IntArray = np.repeat((np.cumsum(new) - 1)[position], lengths)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def outside(self) -> IntArray:
-        """Groups that are in no window, as indices."""
-        return np.flatnonzero((self.keys == _OUT).all(axis=1))
-
-    def windows(self) -> Iterator[tuple[int, IntArray, IntArray]]:
-        """Give each window (its index) that has panes, these, and where their groups begin and end.
-
-        A pane's groups stand together: those of pane i are from bound i to bound i + 1.
-        """
-        for window, panes in enumerate(self.keys.T):
-            starts = np.flatnonzero(np.diff(panes, prepend=_OUT))
-            if starts.size:
-                yield window, panes[starts], np.append(starts, len(self))
-
-
-def _panes(panes: IntArray, step: int, clock: int) -> IntArray:
-    return np.where(panes < oldest_pane(clock, step), _OUT, panes)
+from ml_exporter.tally import LATENCY_BOUNDS, input_shape
 
 
 def count_inputs(
@@ -103,57 +35,25 @@ def count_inputs(
     tables = _traffic(rows, group, versions.size * n, latency_limit)
     tables["cells"] = _cells(rows, layout, group, versions.size * n)
     tables["outside"] = _outside(rows, layout, group, versions.size * n)
-    shape, counts, outside = input_shape(layout.size, len(layout.cells)), {}, 0
+    tables["estimated"] = _estimated(rows, layout, group, versions.size * n)
+    shape = input_shape(layout.size, len(layout.cells), layout.estimated)
+    hours = _hours(rows, versions)
+    counts, outside = {}, 0
     for index, code in enumerate(versions.tolist()):
         own = {name: table[index * n : (index + 1) * n] for name, table in tables.items()}
-        counts[code] = _merged(own, panes, shape, "rows")
+        counts[code] = replace(merged(own, panes, shape, "rows"), hours=hours[code])
         outside += int(own["rows"][panes.outside()].sum())
     return counts, outside
 
 
-def count_judged(rows: Judged, steps: Sequence[int], clock: int) -> Counts:
-    """Count mature predictions; `clock` is where the quality windows end, in microseconds."""
-    groups = Groups(rows.times, steps, clock)
-    labelled = rows.labels >= NEGATIVE
-    decided = labelled & (rows.classes >= NEGATIVE)
-    scored = labelled & (rows.scores >= 0.0) & (rows.scores <= 1.0)
-    group, n = groups.of_row, len(groups)
-    cells = rows.labels[decided].astype(np.int64) * 2 + rows.classes[decided]
-    tables: dict[str, NDArray[Any]] = {
-        "mature": _count(group, n),
-        "labelled": _count(group[labelled], n),
-        "labels": _table(group[labelled], rows.labels[labelled], n, 2),
-        "confusion": _table(group[decided], cells, n, 4).reshape(n, 2, 2),
-        "scored": _count(group[scored], n),
-        "losses": _losses(rows.scores[scored], rows.labels[scored] == POSITIVE, group[scored], n),
-    }
-    histograms = _histograms(rows.scores[scored], rows.labels[scored] == POSITIVE, group[scored], n)
-    return _merged(tables, groups, JUDGED, "mature", histograms)
-
-
-def _merged(
-    tables: Mapping[str, NDArray[Any]],
-    groups: Groups,
-    shape: Shape,
-    counted: str,
-    histograms: Sequence[ScoreHistogram] | None = None,
-) -> Counts:
-    """Sum tables, one row for each group, to tallies; the one named `counted` tells where there are rows."""
-
-    def tally(arrays: Mapping[str, NDArray[Any]], members: slice) -> Tally:
-        shaped = {
-            name: arrays[name].astype(kind).reshape(size) for name, (size, kind) in shape.arrays.items()
-        }
-        return Tally(shaped, None if histograms is None else ScoreHistogram.merge(histograms[members]))
-
-    panes: dict[Where, Tally] = {}
-    for window, numbers, bounds in groups.windows():
-        sums = {name: np.add.reduceat(table, bounds[:-1], axis=0) for name, table in tables.items()}
-        for index, (number, ends) in enumerate(zip(numbers, pairwise(bounds), strict=True)):
-            if sums[counted][index].any():
-                row = {name: table[index] for name, table in sums.items()}
-                panes[window, int(number)] = tally(row, slice(*ends))
-    return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}, slice(None)), panes)
+def _hours(rows: Predictions, versions: IntArray) -> dict[int, dict[int, FloatArray]]:
+    """Rows and predicted positives by hour, for each version."""
+    found = {}
+    for code in versions.tolist():
+        own = slice(None) if versions.size == 1 else rows.versions == code
+        times = rows.times[own]
+        found[code] = by_hour(times, (np.ones(times.size), rows.classes[own] == POSITIVE))
+    return found
 
 
 def _traffic(
@@ -164,20 +64,20 @@ def _traffic(
     latency, buckets = rows.latency[timed], len(LATENCY_BOUNDS) + 1
     slow = latency > latency_limit if latency_limit is not None else np.zeros(latency.size, np.bool_)
     return {
-        "rows": _count(group, n),
-        "errors": _count(group[rows.errors], n),
-        "slow": _count(group[timed][slow], n),
-        "latency": _table(group[timed], np.searchsorted(LATENCY_BOUNDS, latency), n, buckets),
+        "rows": count(group, n),
+        "errors": count(group[rows.errors], n),
+        "slow": count(group[timed][slow], n),
+        "latency": table(group[timed], np.searchsorted(LATENCY_BOUNDS, latency), n, buckets),
         "latency_sum": np.bincount(group[timed], weights=latency, minlength=n),
     }
 
 
 def _cells(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
-    table = np.zeros((n, layout.size), np.int64)
+    found = np.zeros((n, layout.size), np.int64)
     for name, codes, chosen in _codes(rows, layout):
         cells = layout.cells[name]
-        cells.of(table)[...] = _table(group if chosen is None else group[chosen], codes, n, cells.size)
-    return table
+        cells.of(found)[...] = table(group if chosen is None else group[chosen], codes, n, cells.size)
+    return found
 
 
 def _codes(rows: Predictions, layout: Layout) -> Iterator[tuple[str, IntArray, BoolArray | None]]:
@@ -196,8 +96,29 @@ def _codes(rows: Predictions, layout: Layout) -> Iterator[tuple[str, IntArray, B
         scores = rows.scores if served is None else rows.scores[served]
         yield "score", layout.cells["score"].numeric_codes(scores, np.isnan(scores)), served
     if "prediction" in layout.cells:
-        classes = rows.classes if served is None else rows.classes[served]
-        yield "prediction", class_codes(layout.cells["prediction"], classes), served
+        yield "prediction", _answer_codes(rows, layout, served), served
+
+
+def _answer_codes(rows: Predictions, layout: Layout, served: BoolArray | None) -> IntArray:
+    """Codes of the predicted classes or numbers."""
+    cells, own = layout.cells["prediction"], slice(None) if served is None else served
+    if isinstance(cells.column, NumericColumn):
+        return cells.numeric_codes(rows.scores[own], np.isnan(rows.scores[own]))
+    return class_codes(layout, cells, rows.classes[own], rows.class_names)
+
+
+def _estimated(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
+    """Rows by bin of the answer and predicted class, shape (n, bins, classes)."""
+    bins, classes = layout.estimated
+    if layout.estimation is None:
+        return np.zeros((n, bins, classes), np.int64)
+    codes = layout.estimation.numeric_codes(rows.scores, None)
+    chosen = ~rows.errors & (codes < bins)
+    if classes > 1:
+        chosen &= rows.classes >= 0
+        codes = codes * classes + rows.classes
+    found = table(group[chosen], codes[chosen], n, bins * classes)
+    return found.reshape(n, bins, classes)
 
 
 def numeric_codes(rows: Predictions, cells: Cells) -> IntArray:
@@ -209,44 +130,25 @@ def numeric_codes(rows: Predictions, cells: Cells) -> IntArray:
     return codes
 
 
-def class_codes(cells: Cells, classes: NDArray[np.int8]) -> IntArray:
-    """Codes of a column of classes."""
-    codes = classes.astype(np.int64)
-    codes[classes == ABSENT] = cells.missing
-    codes[classes == INVALID] = cells.invalid
-    return codes
+def class_codes(layout: Layout, cells: Cells, classes: ClassArray, names: Sequence[str]) -> IntArray:
+    """Codes of a column of classes, these being codes into `names`."""
+    codes = layout.category_codes(cells.name, names)[: len(names) + 1]
+    found = codes[np.clip(classes, 0, len(names))]
+    found[classes == ABSENT] = cells.missing
+    found[classes == INVALID] = cells.invalid
+    return found
 
 
 def _outside(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
-    table = np.zeros((n, len(layout.cells)), np.int64)
+    found = np.zeros((n, len(layout.cells)), np.int64)
     for cells in layout.numeric():
-        values = rows.scores if cells.name == "score" else None
+        # The predicted number of a regression stands where other models have their score.
+        values = rows.scores if cells.name in ("score", "prediction") else None
         values = rows.numbers[cells.name].values if cells.name in rows.numbers else values
         if values is not None:
             low, high = layout.limits[cells.name]
             beyond = (values < low) | (values > high)
             if beyond.any():
                 beyond &= np.isfinite(values)
-                table[:, layout.positions[cells.name]] = _count(group[beyond], n)[:, 0]
-    return table
-
-
-def _losses(scores: FloatArray, positive: BoolArray, group: IntArray, n: int) -> FloatArray:
-    log, brier = row_log_loss(scores, positive), row_brier(scores, positive)
-    sums = (np.bincount(group, weights=loss, minlength=n) for loss in (log, log * log, brier, brier * brier))
-    return np.stack(list(sums), axis=1)
-
-
-def _histograms(scores: FloatArray, positive: BoolArray, group: IntArray, n: int) -> list[ScoreHistogram]:
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=n))
-    parts = zip(np.split(scores[order], ends[:-1]), np.split(positive[order], ends[:-1]), strict=True)
-    return [ScoreHistogram.of(part, labels) for part, labels in parts]
-
-
-def _count(group: IntArray, n: int) -> IntArray:
-    return np.bincount(group, minlength=n).reshape(n, 1)
-
-
-def _table(group: IntArray, codes: NDArray[Any], n: int, size: int) -> IntArray:
-    return np.bincount(group * size + codes, minlength=n * size).reshape(n, size)
+                found[:, layout.positions[cells.name]] = count(group[beyond], n)[:, 0]
+    return found

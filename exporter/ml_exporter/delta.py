@@ -9,7 +9,9 @@ from itertools import chain
 import numpy as np
 
 from ml_exporter.config import Model
-from ml_exporter.counting import Counts, count_inputs
+from ml_exporter.counting import count_inputs
+from ml_exporter.forms import label_form, prediction_form
+from ml_exporter.groups import Counts
 from ml_exporter.layout import Layout
 from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.sources import sql
@@ -19,6 +21,7 @@ from ml_exporter.sources.database import Database
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Position
 from ml_exporter.sources.outcomes import Letter
+from ml_exporter.stats.arrays import IntArray
 from ml_exporter.windows import step_of
 
 OWN_COLUMNS = ("score", "prediction", "label")
@@ -54,15 +57,17 @@ class PredictionReader:
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
         self._keep_letters = model.dead_letter is not None
+        self._segment_names = model.segments
         numbers, categories, values = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
             _fields(model),
-            model.positive,
+            prediction_form(model, layouts),
             numbers,
             categories,
             values,
             _known_versions(model, layouts),
             model.predictions.format,
+            {name: feature_path(model, name) for name in model.segments if name not in categories},
             database,
         )
 
@@ -81,8 +86,17 @@ class PredictionReader:
         newest = int(rows.times.max()) if len(rows) else None
         counts, outside = self._count(rows, clock if clock is not None else newest or 0)
         # What is counted is not needed any more, and is most of what a block has.
-        rows = replace(rows, numbers={}, categories={})
+        rows = replace(rows, numbers={}, categories={}, segments=self._segments(rows))
         return Delta("predictions", block.end, +outcomes, newest, counts, outside, rows, letters=letters)
+
+    def _segments(self, rows: Predictions) -> dict[str, tuple[IntArray, Sequence[str]]]:
+        """Values of all segments, those among them that are categories of the profile."""
+        own = {
+            name: (rows.categories[name], rows.category_values[name])
+            for name in self._segment_names
+            if name in rows.categories
+        }
+        return {**rows.segments, **own}
 
     def _count(self, rows: Predictions, clock: int) -> tuple[dict[str, Counts], int]:
         codes: dict[Layout, list[int]] = {}
@@ -102,13 +116,13 @@ class PredictionReader:
 class LabelReader:
     """Reads a model's label log: blocks of lines in, deltas out."""
 
-    def __init__(self, model: Model, database: Database | None = None) -> None:
+    def __init__(self, model: Model, layouts: Mapping[str, Layout], database: Database | None = None) -> None:
         assert model.labels is not None
         self._keep_letters = model.dead_letter is not None
         fields = model.labels.fields
         self._decoder = LabelDecoder(
-            Fields(id=fields.id, timestamp=fields.timestamp, label=fields.label),
-            model.positive,
+            Fields(id=fields.id, timestamp=fields.timestamp),
+            label_form(model, layouts),
             model.labels.format,
             database,
         )
@@ -164,9 +178,6 @@ def _fields(model: Model) -> Fields:
         timestamp=fields.timestamp,
         id=fields.id if model.labels else None,
         version=fields.version,
-        score=fields.score,
-        prediction=fields.prediction,
-        label=model.label_field,
         latency_seconds=fields.latency_seconds,
         error=fields.error,
     )

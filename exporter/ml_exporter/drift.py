@@ -13,6 +13,8 @@ from ml_exporter.stats.distance import DEFAULT_METHODS, METHODS, Comparison, Met
 from ml_exporter.stats.result import Result, Value
 
 Column = NumericColumn | CategoricalColumn
+REFERENCE, MATURE = "training", "mature"
+"""What a window is compared with: the profile's rows, or all mature rows of the same window."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Drift:
     result: Result
     noise: float | None
     short_reference: bool
+    reference: str = REFERENCE
 
 
 def methods_of(column: Column) -> list[Method]:
@@ -74,3 +77,10 @@ def drifts(name: str, column: Column, cells: IntArray, window: str) -> Iterator[
             floor = known.table.at(result.n, int(sides.reference.sum()))
             noise = max(floor, chunks or 0.0)
         yield Drift(name, method.name, result, noise, chunks is None)
+
+
+def selection(name: str, column: Column, counts: IntArray) -> Iterator[Drift]:
+    """Labelled rows against all mature ones, counts of shape (2, bins): whether labels are a fair sample."""
+    for method in methods_of(column):
+        result = distance(method, comparison(column, method, counts[0], counts[1]))
+        yield Drift(name, method.name, result, None, False, MATURE)

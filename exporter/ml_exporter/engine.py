@@ -18,9 +18,11 @@ import numpy as np
 from ml_exporter.config import Config, Exporter, Model
 from ml_exporter.delta import Delta, LabelReader, PredictionReader
 from ml_exporter.evaluation import ModelReport, evaluate
+from ml_exporter.forms import details
 from ml_exporter.labels import Rules, Waiting
 from ml_exporter.layout import Layout
 from ml_exporter.parallel import Shared, in_order
+from ml_exporter.pending import PendingRows
 from ml_exporter.profile import Profile, load
 from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.blocks import Block
@@ -88,14 +90,15 @@ class Pipeline:
         self._code = store.model_code(model.name)
         self._workers = workers
         self._predictions = Shared(lambda: PredictionReader(model, layouts, database))
-        self._labels = Shared(lambda: LabelReader(model, database)) if model.labels else None
+        self._labels = Shared(lambda: LabelReader(model, layouts, database)) if model.labels else None
         logs = {"predictions": model.predictions} | ({"labels": model.labels} if model.labels else {})
         self._files = {source: Follower(log.path, log.format) for source, log in logs.items()}
         kept = model.dead_letter
         self.letters = DeadLetters(model.name, kept.path, kept.max_bytes) if kept else None
-        self.waiting = Waiting(store, self._code, rules(model))
         self.evicted = 0
         self.state = ModelState(model, layouts)
+        self._rows = PendingRows(store, self._code, details(model, layouts), len(model.segments))
+        self.waiting = Waiting(store, self._code, rules(model), self._rows, self.state.task.losses)
         self.restore()
 
     def read(self, now: int, limit: int | None, until: int | None = None) -> list[SourceStatus]:
@@ -121,11 +124,11 @@ class Pipeline:
         state.prune(now, now - maturity)
         state.choose_champion(now)
 
-    def report(self, now: int) -> ModelReport:
-        """Compute the numbers at `now` (microseconds)."""
+    def report(self, now: int, other: ModelState | None) -> ModelReport:
+        """Compute the numbers at `now` (microseconds); `other` is the model that this one is compared with."""
         if self._labels is None:
-            return evaluate(self.state, now, 0, {})
-        return evaluate(self.state, now, self.waiting.pending(), self._recent(now))
+            return evaluate(self.state, now, 0, {}, other)
+        return evaluate(self.state, now, self.waiting.pending(), self._recent(now), other)
 
     def save(self) -> None:
         """Write what has changed; inside the store's transaction."""
@@ -197,19 +200,25 @@ class Pipeline:
         state, rows = self.state, delta.predictions
         state.add(delta, now / MICROSECONDS)
         if delta.labels is not None:
-            state.label_outcomes += self.waiting.add_labels(delta.labels, state.judged_until)
+            labels = state.with_own_labels(delta.labels)
+            state.label_outcomes += self.waiting.add_labels(labels, state.judged_until)
         if rows is None or not len(rows):
             return
         codes = state.version_codes(rows.version_names, rows.versions)
+        rows = state.with_own_classes(rows)
         if self._labels is not None:
-            self.waiting.add_predictions(rows, codes)
+            self.waiting.add_predictions(rows, codes, state.segment_codes(rows))
         elif rows.labels is not None:
             state.add_labelled(rows, codes, clock)
 
     def _recent(self, now: int) -> Recent:
         starts = [oldest_pane(now, step) * step for step in self.state.steps]
         maturity = round(self.model.maturity * MICROSECONDS)
-        return recent(self._store, self._code, maturity, now, starts)
+        versions = self.state.versions
+        judging = {
+            code: versions[name].judging for code, name in enumerate(self.state.codes) if name in versions
+        }
+        return recent(self._store, self._code, self._rows, judging, maturity, now, starts)
 
 
 class Engine:
@@ -248,22 +257,27 @@ class Engine:
 
     def _advance(
         self, pipeline: Pipeline, now: int, time: int | None, limit: int | None
-    ) -> tuple[ModelReport, list[SourceStatus]]:
+    ) -> tuple[int, list[SourceStatus]]:
+        """Read on and judge; returns the time that the model's numbers are for."""
         status = pipeline.read(now, limit, None if limit else time)
         moment = (pipeline.state.newest or now) if time is None else time
         pipeline.judge(moment, status)
-        return pipeline.report(moment), status
+        return moment, status
 
-    def _commit(
-        self, advance: Callable[[Pipeline], tuple[ModelReport, list[SourceStatus]]], now: int
-    ) -> Snapshot:
+    def _report(self, pipeline: Pipeline, moment: int) -> ModelReport:
+        states = {other.model.name: other.state for other in self.pipelines}
+        return pipeline.report(moment, states.get(pipeline.model.compare_with or ""))
+
+    def _commit(self, advance: Callable[[Pipeline], tuple[int, list[SourceStatus]]], now: int) -> Snapshot:
         started = time.monotonic()
         with self.store.transaction():
             if not self._committed:
                 for pipeline in self.pipelines:
                     pipeline.restore()
             self._committed = False
-            done = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines]
+            read = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines]
+            # Once all are read, since one model may be compared with another.
+            done = [(pipeline, self._report(pipeline, moment), status) for pipeline, moment, status in read]
             for pipeline in self.pipelines:
                 pipeline.save()
         self._committed = True

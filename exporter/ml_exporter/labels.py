@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 
 from ml_exporter import pairs
-from ml_exporter.counting import Judged
-from ml_exporter.sources.batch import ABSENT, NEGATIVE, Labels, Predictions
+from ml_exporter.judged import Judged
+from ml_exporter.pairs import Losses
+from ml_exporter.pending import PendingRows
+from ml_exporter.sources.batch import NEGATIVE, Labels, Predictions
 from ml_exporter.stats.arrays import IntArray
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import Store
@@ -52,10 +54,9 @@ _MET = """
     FROM temp.due p JOIN labels l ON l.id = p.id AND l.time BETWEEN p.time - $early AND p.time + $maturity
     WHERE l.model = $model AND l.time BETWEEN $oldest - $early AND $newest + $maturity
 """
-# DuckDB takes a NaN of numpy's for NULL.
 _RIPE = """
     CREATE OR REPLACE TEMP TABLE ripe AS
-    SELECT p.id, p.time, p.version, p.class, coalesce(p.score, 'nan'::DOUBLE) AS score, m.label
+    SELECT p.*, m.label
     FROM temp.due p LEFT JOIN temp.met m ON m.prediction = p.rowid AND m.place = 1
     ORDER BY p.time, p.version, p.id
 """
@@ -71,12 +72,12 @@ _LEAVING = """
 """
 _FATES = """
     WITH judged AS (
-        SELECT id, time, label FROM matured WHERE model = $model
+        SELECT id, time, labelled FROM matured WHERE model = $model
         AND time BETWEEN $oldest - $wait AND $newest + $early AND id IN (SELECT id FROM temp.leaving)
     ), alone AS (
         SELECT l.id, l.slice, l.time, count(j.id) > 0 AS late
         FROM temp.leaving l LEFT JOIN judged j ON j.id = l.id AND j.time BETWEEN l.time - $wait AND l.time + $early
-        GROUP BY l.rowid, l.id, l.slice, l.time HAVING count(j.label) = 0
+        GROUP BY l.rowid, l.id, l.slice, l.time HAVING NOT coalesce(bool_or(j.labelled), false)
     ), firsts AS (SELECT arg_min(late, time) AS late FROM alone GROUP BY id, slice)
     SELECT count(*) FILTER (late), count(*) FILTER (NOT late) FROM firsts
 """
@@ -131,24 +132,27 @@ class Verdict:
 class Waiting:
     """The waiting rows of one model; times in microseconds."""
 
-    def __init__(self, store: Store, model: int, rules: Rules) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: int,
+        rules: Rules,
+        rows: PendingRows | None = None,
+        losses: Losses | None = None,
+    ) -> None:
         self._store = store
         self._model = model
         self._rules = rules
-        self._silent_label = NEGATIVE if rules.silence == "negative" else ABSENT
+        self._rows = rows or PendingRows(store, model, details=0, segments=0)
+        self._losses = losses if rules.paired else None
+        self._silent_label = float(NEGATIVE) if rules.silence == "negative" else np.nan
 
-    def add_predictions(self, rows: Predictions, version_codes: IntArray) -> None:
-        """Let predictions wait; requests that failed have nothing to be judged."""
-        served = ~rows.errors
-        columns: dict[str, np.ndarray[Any, Any]] = {
-            "model": np.full(int(served.sum()), self._model, np.uint16),
-            "id": rows.ids[served],
-            "time": rows.times[served],
-            "version": version_codes[served].astype(np.uint16),
-            "score": rows.scores[served],
-            "class": rows.classes[served],
-        }
-        self._store.insert("pending", columns)
+    def add_predictions(
+        self, rows: Predictions, versions: IntArray, segments: IntArray | None = None
+    ) -> None:
+        """Let predictions wait: versions are codes (n,), segments codes of their values (n, segments)."""
+        none = np.zeros((len(rows), 0), np.int64)
+        self._rows.insert(rows, versions, none if segments is None else segments)
 
     def add_labels(self, labels: Labels, horizon: int) -> Counter[str]:
         """Let labels wait, but for those that are older than judged ids are kept.
@@ -195,11 +199,11 @@ class Waiting:
         for until in self._batches(last.fetchone()[0]):
             self._execute(_DUE, time=until)
             self._execute(
-                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT id, time, version, class, 'nan'::DOUBLE AS score, "
-                "NULL::TINYINT AS label FROM temp.due ORDER BY time, version, id"
+                "CREATE OR REPLACE TEMP TABLE ripe AS SELECT *, NULL::DOUBLE AS label FROM temp.due "
+                "ORDER BY time, version, id"
             )
-            self._move_ripe(until, comparable=False)
-            verdict.evicted += self._collect(verdict, ABSENT)
+            verdict.evicted += self._collect(verdict, np.nan)
+            self._move_ripe(until)
 
     def pending(self) -> int:
         """Predictions that wait."""
@@ -228,9 +232,8 @@ class Waiting:
         oldest, newest = self._execute("SELECT min(time), max(time) FROM temp.due").fetchone()
         self._execute(_MET, oldest=oldest, newest=newest, early=EARLY, maturity=rules.maturity)
         self._execute(_RIPE)
-        if rules.paired:
-            pairs.compare(self._store.connection, self._model, self._silent_label, rules.reach, verdict.pairs)
-        self._move_ripe(until, comparable=rules.paired)
+        self._collect(verdict, self._silent_label)
+        self._move_ripe(until)
         self._count_met(verdict)
         self._execute(
             "UPDATE labels SET used = true WHERE rowid IN (SELECT row FROM temp.met WHERE NOT used) "
@@ -240,13 +243,14 @@ class Waiting:
             early=EARLY,
             maturity=rules.maturity,
         )
-        self._collect(verdict, self._silent_label)
 
-    def _move_ripe(self, until: int, comparable: bool) -> None:
+    def _move_ripe(self, until: int) -> None:
         """Take what is judged out of `pending`, and remember its ids."""
         self._execute("DELETE FROM pending WHERE model = $model AND time <= $time", time=until)
-        answer = "score, class" if comparable else "NULL, NULL"
-        self._execute(f"INSERT INTO matured SELECT $model, id, time, version, {answer}, label FROM temp.ripe")
+        if self._losses is None:
+            self._execute(
+                "INSERT INTO matured SELECT $model, id, time, version, label IS NOT NULL, NULL FROM temp.ripe"
+            )
 
     def _count_met(self, verdict: Verdict) -> None:
         """Count each label once, with its delay since the earliest of the predictions that share it."""
@@ -260,17 +264,25 @@ class Waiting:
         verdict.delays += np.bincount(np.searchsorted(DELAY_BOUNDS, waited), minlength=verdict.delays.size)
         verdict.delay_sum += float(waited.sum())
 
-    def _collect(self, verdict: Verdict, silent_label: int) -> int:
+    def _collect(self, verdict: Verdict, silent_label: float) -> int:
         """Hand the judged rows over; return how many there are."""
-        rows = self._execute("SELECT * FROM temp.ripe").fetchnumpy()
+        rows = self._execute(f"SELECT id, label, {self._rows.columns} FROM temp.ripe").fetchnumpy()
+        labels = np.asarray(np.ma.filled(rows["label"], silent_label), np.float64)
         versions = np.asarray(rows["version"])
-        labels = np.ma.filled(rows["label"], silent_label).astype(np.int8)
         for version in np.unique(versions):
-            chosen = versions == version
-            judged = Judged(
-                rows["time"][chosen], rows["score"][chosen], rows["class"][chosen], labels[chosen]
-            )
+            judged = self._rows.judged(rows, versions == version, labels)
             verdict.rows.setdefault(int(version), []).append(judged)
+        if self._losses is not None:
+            judged = self._rows.judged(rows, np.ones(versions.size, np.bool_), labels)
+            unlabelled = np.ma.getmaskarray(rows["label"])
+            losses = self._losses(judged)
+            pairs.compare(
+                self._store,
+                self._model,
+                pairs.Answered(rows["id"], judged.times, versions, ~unlabelled, losses),
+                self._rules.reach,
+                verdict.pairs,
+            )
         return int(versions.size)
 
     def _settle(self, before: int, verdict: Verdict) -> None:

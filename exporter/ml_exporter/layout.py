@@ -108,7 +108,8 @@ class Cells:
 class Layout:
     """The cells of every column of a profile, in the profile's order.
 
-    `limits` has the range of each numeric column where it is not the reference's own.
+    `limits` has the range of each numeric column where it is not the reference's own; `estimated` is
+    the number of bins of answers, and of classes in each, that quality without labels is made from.
     """
 
     def __init__(
@@ -121,6 +122,9 @@ class Layout:
             self.cells[name] = Cells(name, column, offset)
             offset += self.cells[name].size
         self.size = offset
+        learned = profile.estimation if profile else None
+        self.estimation = Cells("", learned.column, 0) if learned else None
+        self.estimated = (learned.column.size, learned.classes) if learned else (0, 0)
         self.positions = {name: index for index, name in enumerate(self.cells)}
         self.limits = {cells.name: _limits(cells, limits) for cells in self.numeric()}
 

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ml_exporter.stats.estimation import Calibration
+from ml_exporter.stats.expected_loss import ExpectedLoss
 from ml_exporter.stats.noise import FloorTable
 
 FORMAT = 1
@@ -149,12 +151,45 @@ class Reference(_Frozen):
     n: int
 
 
+class ExpectedLossByBin(_Frozen):
+    """The loss that is expected of a row, at most, by cell of the answer's column.
+
+    `upper` are 99 % bounds of the mean loss, `missing` last; losses are divided by `scale` and cut at 1.
+    """
+
+    scale: float = Field(gt=0)
+    upper: tuple[float, ...]
+
+
+class Estimation(_Frozen):
+    """What quality without labels is made from: bins of the answer, and what they have meant.
+
+    `calibration` is that of `stats.estimation.Calibration` and `losses` has by metric that of
+    `stats.expected_loss.ExpectedLoss`, each as its `to_json` gives it.
+    """
+
+    column: NumericColumn
+    classes: int
+    calibration: Mapping[str, Any] | None = None
+    losses: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+    @cached_property
+    def rates(self) -> Calibration | None:
+        """P(positive) by bin."""
+        return None if self.calibration is None else Calibration.from_json(dict(self.calibration))
+
+    @cached_property
+    def expected(self) -> Mapping[str, ExpectedLoss]:
+        """Losses by metric."""
+        return {metric: ExpectedLoss.from_json(dict(data)) for metric, data in self.losses.items()}
+
+
 class Profile(_Frozen):
     """The file's content."""
 
     format: Literal[1]
     model: str
-    task: Literal["binary"]
+    task: Literal["binary", "multiclass", "regression"]
     rows: int
     labelled: int
     first: str
@@ -163,6 +198,9 @@ class Profile(_Frozen):
     columns: Mapping[str, Column]
     ignored: Mapping[str, str]
     quality: Mapping[str, Reference]
+    hourly: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+    expected_loss: ExpectedLossByBin | None = None
+    estimation: Estimation | None = None
 
     def to_json(self) -> str:
         """The file's text; the same rows give the same bytes."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 from ml_exporter.config import Model
 from ml_exporter.drift import Column, comparison, methods_of, reference_cells
-from ml_exporter.layout import Cells, grid_codes, grid_value
+from ml_exporter.forms import class_slots
+from ml_exporter.judged import Judged
+from ml_exporter.layout import Cells, Layout, grid_codes, grid_value
 from ml_exporter.profile import (
     CategoricalColumn,
     Chunks,
@@ -20,15 +21,14 @@ from ml_exporter.profile import (
     NumericColumn,
     Profile,
     ProfileError,
-    Reference,
 )
+from ml_exporter.profile_answers import digits, estimation, expected_loss, hourly_rhythm, reference_quality
 from ml_exporter.profile_data import CATEGORY_LIMIT, Feature, Rows
-from ml_exporter.sources.batch import ABSENT, NEGATIVE, POSITIVE
+from ml_exporter.sources.batch import ABSENT, INVALID, ClassArray
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.stats.classification import BINARY_METRICS, BinaryEvidence
 from ml_exporter.stats.distance import METHODS
 from ml_exporter.stats.noise import simulate_floor
-from ml_exporter.stats.result import Value
+from ml_exporter.tasks import Task, task_of
 
 FINE_BINS, COARSE_BINS = 20, 10
 MINIMUM_CHUNKS, MINIMUM_CHUNK_ROWS = 10, 50
@@ -49,22 +49,23 @@ def build(
         raise ProfileError(
             "the data have no rows with a time stamp; compare them with predictions.fields and the times given"
         )
-    times, labels = rows.times(), rows.classes("label")
+    judged = rows.judged()
+    times = judged.times
     chunks = {window.name: _chunks(times, window.seconds * time_scale) for window in model.windows}
     columns: dict[str, Column] = {}
     ignored: dict[str, str] = {}
-    for name, made in _columns(rows, labels):
+    for name, made in _columns(rows, judged):
         progress(name)
         if isinstance(made, str):
             ignored[name] = made
         else:
             columns[name] = _with_noise(name, *made, chunks)
-    return Profile(
+    profile = Profile(
         format=1,
         model=model.name,
-        task="binary",
+        task=model.task,
         rows=len(rows),
-        labelled=int(np.count_nonzero(labels >= NEGATIVE)),
+        labelled=int(np.count_nonzero(judged.labelled)),
         first=_text(times[0]),
         last=_text(times[-1]),
         windows={
@@ -75,15 +76,40 @@ def build(
         },
         columns=columns,
         ignored=ignored,
-        quality=_quality(rows.scores(), rows.classes("class"), labels),
+        quality={},
     )
+    return _with_answers(model, profile, judged, time_scale)
+
+
+def _with_answers(model: Model, profile: Profile, judged: Judged, time_scale: float) -> Profile:
+    """Add what the labelled rows say."""
+    rows = judged.take(judged.labelled)
+    if not len(rows):
+        return profile
+    task = _task(model, profile)
+    answers = Layout(profile).cells.get(task.answer_column)
+    profile = profile.model_copy(
+        update={
+            # Hours of a log that was made at another pace are not those of the rows that are judged.
+            "hourly": hourly_rhythm(task, rows) if time_scale == 1.0 else {},
+            "expected_loss": expected_loss(task, answers, rows) if answers else None,
+            "estimation": estimation(task, rows, numeric),
+        }
+    )
+    quality = reference_quality(task, Layout(profile), rows)
+    return profile.model_copy(update={"quality": quality})
+
+
+def _task(model: Model, profile: Profile) -> Task:
+    layout = Layout(profile)
+    return task_of(model, class_slots(model, {"default": layout}), layout)
 
 
 Made = tuple[Column, IntArray]
 """A column without noise, and each row's cell."""
 
 
-def _columns(rows: Rows, labels: Any) -> Iterator[tuple[str, Made | str]]:
+def _columns(rows: Rows, judged: Judged) -> Iterator[tuple[str, Made | str]]:
     for feature in rows.features:
         if feature.kind == "numeric":
             yield feature.name, numeric(*rows.numbers(feature))
@@ -91,24 +117,32 @@ def _columns(rows: Rows, labels: Any) -> Iterator[tuple[str, Made | str]]:
             yield feature.name, _categorical(rows, feature)
         else:
             yield feature.name, feature.note
-    scores = rows.scores()
+    scores, labels = judged.scores, judged.labels
+    if not rows.classes:
+        yield "prediction", numeric(scores, np.isnan(scores))
+        if judged.labelled.any():
+            # A row without a label is no row of the labels' distribution.
+            yield "label", numeric(np.where(judged.labelled, labels, np.inf), np.zeros(labels.size, np.bool_))
+        return
     if np.isfinite(scores).any():
         yield "score", _score(scores)
-    classes = rows.classes("class")
-    if (classes >= NEGATIVE).any():
-        yield "prediction", _classes(classes)
-    if (labels >= NEGATIVE).any():
-        yield "label", _classes(labels[labels >= NEGATIVE], cells=labels)
+    if (judged.classes >= 0).any():
+        yield "prediction", _classes(judged.classes, rows.classes)
+    if judged.labelled.any():
+        codes = np.where(judged.labelled, labels, INVALID).astype(np.int16)
+        yield "label", _classes(codes, rows.classes)
 
 
-def numeric(values: FloatArray, missing: BoolArray) -> Made | str:
-    """Bin a numeric column of n rows; a text says why it cannot be."""
+def numeric(
+    values: FloatArray, missing: BoolArray, bins: int = FINE_BINS
+) -> tuple[NumericColumn, IntArray] | str:
+    """Bin a numeric column of n rows into quantiles; a text says why it cannot be."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return "has no number"
     center, scale = _center_and_scale(finite)
     distinct, counts = np.unique(finite, return_counts=True)
-    fine = _edges(distinct, counts, FINE_BINS if distinct.size > _DISCRETE else distinct.size)
+    fine = _edges(distinct, counts, bins if distinct.size > max(bins, _DISCRETE) else distinct.size)
     coarse = _edges(distinct, counts, COARSE_BINS)
     snapped = [_snap(edges, center, scale) for edges in (fine, coarse)]
     inner = np.concatenate(snapped)
@@ -154,20 +188,20 @@ def _binned(
         center=center,
         scale=scale,
         edges=tuple(edges.tolist()),
-        positions=tuple(_digits(value) for value in positions),
+        positions=tuple(digits(value) for value in positions),
         groups=tuple((np.unique(groups, return_inverse=True)[1]).tolist()),
         counts=tuple(counts.tolist()),
         missing=missing,
         minimum=float(finite.min()),
         maximum=float(finite.max()),
-        mean=_digits(finite.mean()),
-        deviation=_digits(deviation),
+        mean=digits(finite.mean()),
+        deviation=digits(deviation),
     )
 
 
 def _center_and_scale(finite: FloatArray) -> tuple[float, float]:
-    low, center, high = (_digits(value) for value in np.quantile(finite, (0.25, 0.5, 0.75)))
-    scale = _digits(high - low) or _digits(finite.std())
+    low, center, high = (digits(value) for value in np.quantile(finite, (0.25, 0.5, 0.75)))
+    scale = digits(high - low) or digits(finite.std())
     return center, scale if scale > 0 else 1.0
 
 
@@ -219,21 +253,21 @@ def _score(scores: FloatArray) -> Made | str:
     return column.model_copy(update={"minimum": 0.0, "maximum": 1.0}), codes
 
 
-def _classes(values: Any, cells: Any | None = None) -> Made:
-    counted = [int(np.count_nonzero(values == code)) for code in (NEGATIVE, POSITIVE)]
+def _classes(codes: ClassArray, classes: Sequence[str]) -> Made:
+    """A column of classes from codes; one that is INVALID is not counted."""
+    size = len(classes)
+    counts = np.bincount(codes[codes >= 0], minlength=size + 1)
     column = CategoricalColumn(
         kind="categorical",
-        categories=("negative", "positive"),
+        categories=tuple(classes),
         rare=(),
-        counts=(*counted, 0, 0),
-        missing=int(np.count_nonzero(values == ABSENT)),
+        counts=(*counts[:size].tolist(), int(counts[size]), 0),
+        missing=int(np.count_nonzero(codes == ABSENT)),
     )
-    codes = (values if cells is None else cells).astype(np.int64)
-    return column, np.where(
-        codes == ABSENT,
-        column.size if cells is None else column.size + 1,
-        np.where(codes < ABSENT, column.size + 1, codes),
-    )
+    cells = codes.astype(np.int64)
+    cells[codes == ABSENT] = column.size
+    cells[codes < ABSENT] = column.size + 1
+    return column, cells
 
 
 def _chunks(times: IntArray, seconds: float) -> IntArray:
@@ -256,7 +290,7 @@ def _with_noise(name: str, column: Column, codes: IntArray, chunks: dict[str, In
         for window, chunk in chunks.items():
             largest = _largest_chunk(column, method.name, codes, chunk, cells)
             if largest is not None:
-                worst[window] = _digits(largest)
+                worst[window] = digits(largest)
         data = table.to_json()
         floor = Floor(
             quantile=data["quantile"], sizes=data["sizes"], ratios=data["ratios"], scaled=data["scaled"]
@@ -282,30 +316,6 @@ def _largest_chunk(column: Column, method: str, codes: IntArray, chunk: IntArray
         return None
     sides = comparison(column, METHODS[method], counts[filled], rest[filled])
     return float(np.max(METHODS[method].function(sides)))
-
-
-def _quality(scores: FloatArray, classes: Any, labels: Any) -> dict[str, Reference]:
-    chosen = (labels >= NEGATIVE) & (classes >= NEGATIVE) & (scores >= 0) & (scores <= 1)
-    if not chosen.any():
-        return {}
-    found = BinaryEvidence.of(scores[chosen], classes[chosen] == POSITIVE, labels[chosen] == POSITIVE)
-    results = {name: metric(found, 1.0) for name, metric in BINARY_METRICS.items()}
-    return {
-        name: Reference(
-            value=_digits(result.value), lower=_maybe(result.lower), upper=_maybe(result.upper), n=result.n
-        )
-        for name, result in results.items()
-        if isinstance(result, Value)
-    }
-
-
-def _maybe(value: float | None) -> float | None:
-    return None if value is None else _digits(value)
-
-
-def _digits(value: float) -> float:
-    """Round to nine significant digits, so that the last bits of a sum do not change the file."""
-    return float(f"{float(value):.9g}")
 
 
 def _text(microseconds: int) -> str:

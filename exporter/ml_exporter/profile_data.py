@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 
 from ml_exporter.config import Model
 from ml_exporter.delta import OWN_COLUMNS, feature_path
+from ml_exporter.judged import Judged
 from ml_exporter.profile import ProfileError
 from ml_exporter.sources import sql
-from ml_exporter.sources.batch import ABSENT
+from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES, ClassArray
 from ml_exporter.stats.arrays import FloatArray, IntArray
 
 CATEGORY_LIMIT = 1_000
@@ -75,7 +76,13 @@ class Rows:
             described = self._db.execute(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
             self._types = {row[0]: row[1] for row in described}
             self.features = tuple(self._find_features())
+            self._details = self._detail_paths()
             self._load(since, until)
+            self.classes = self._find_classes()
+            if self._model.task == "multiclass":
+                # Probabilities stand in the order of the classes; without one for each they say nothing.
+                complete = set(self.classes) <= self._details.keys()
+                self._details = {name: self._details[name] for name in self.classes if complete}
         except duckdb.Error as error:
             names = ", ".join(map(str, files))
             raise ProfileError(
@@ -90,13 +97,22 @@ class Rows:
         """Time stamps in microseconds, shape (n,), ascending."""
         return np.asarray(self._column("time"), np.int64)
 
-    def scores(self) -> FloatArray:
-        """Scores, shape (n,), NaN where there is none."""
-        return np.asarray(np.ma.filled(self._column("score"), np.nan), np.float64)
-
-    def classes(self, name: str) -> Any:
-        """Codes of `class` or `label`, shape (n,), int8 as in `sources.batch`."""
-        return self._column(name).astype(np.int8)
+    def judged(self) -> Judged:
+        """What was answered in n rows and what became of them; classes are codes into `classes`."""
+        times, scores = self.times(), self._numbers("score")
+        details = None
+        if self._details:
+            details = np.stack([self._numbers(f"d {name}") for name in self._details], axis=1)
+        if self._model.task == "regression":
+            none = np.full(times.size, ABSENT, np.int16)
+            return Judged(times, scores, none, details, self._numbers("label"))
+        classes, labels = (self._codes(name) for name in ("class", "label"))
+        if self._model.task == "multiclass" and details is not None:
+            scores = np.max(details, axis=1)
+            derived = (classes == ABSENT) & np.isfinite(scores)
+            classes[derived] = np.argmax(details[derived], axis=1)
+        known = np.where(labels >= 0, labels.astype(np.float64), np.nan)
+        return Judged(times, scores, classes, details, known)
 
     def numbers(self, feature: Feature) -> tuple[FloatArray, Any]:
         """Values of a numeric feature, shape (n,), and where they are missing."""
@@ -115,6 +131,32 @@ class Rows:
         code = sql.category(sql.name(f"f {feature.name}"), values)
         column = self._db.execute(f"SELECT {code} AS code FROM rows ORDER BY row").fetchnumpy()["code"]
         return np.asarray(column, np.int64)
+
+    def _numbers(self, name: str) -> FloatArray:
+        return np.asarray(np.ma.filled(self._column(name), np.nan), np.float64)
+
+    def _codes(self, name: str) -> ClassArray:
+        """Codes of `class` or `label`, as in `sources.batch`."""
+        if self._model.task == "binary":
+            return np.asarray(self._column(name), np.int16)
+        code = f"CASE WHEN {sql.name(name)} IS NULL THEN {ABSENT} ELSE {sql.code(sql.name(name), self.classes, len(self.classes))} END"
+        column = self._db.execute(f"SELECT {code} AS code FROM rows ORDER BY row").fetchnumpy()["code"]
+        return np.asarray(column, np.int16)
+
+    def _find_classes(self) -> tuple[str, ...]:
+        """The classes of the data, the most frequent label first."""
+        score = self._model.predictions.fields.score
+        if self._model.task == "binary":
+            return BINARY_CLASSES
+        if self._model.task == "regression":
+            return ()
+        if score is not None and not isinstance(score, str):
+            return tuple(score)
+        found = self._db.execute(
+            "SELECT value FROM (SELECT label AS value, 1 AS weight FROM rows UNION ALL SELECT class, 1e-9 FROM rows) "
+            f"WHERE value IS NOT NULL GROUP BY value ORDER BY sum(weight) DESC, value LIMIT {self._model.class_limit}"
+        ).fetchall()
+        return tuple(row[0] for row in found)
 
     def _column(self, name: str) -> Any:
         return self._db.execute(f"SELECT {sql.name(name)} AS value FROM rows ORDER BY row").fetchnumpy()[
@@ -163,8 +205,9 @@ class Rows:
         select = {
             "time": sql.microseconds(_as_text(fields.timestamp)),
             "id": _as_text(fields.id) if self._has(fields.id) else "''",
-            "score": self._score(fields.score),
+            "score": self._score(fields.score if self._model.task == "binary" else fields.prediction),
             "class": self._class(fields.prediction),
+            **{f"d {name}": self._score(path) for name, path in self._details.items()},
             **{f"f {feature.name}": _value(feature) for feature in self.features if feature.kind},
         }
         columns = ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in select.items())
@@ -174,19 +217,45 @@ class Rows:
         conditions += [f"time < {until}"] if until is not None else []
         self._db.execute(
             f"CREATE TEMP TABLE rows AS SELECT row_number() OVER (ORDER BY time, id) AS row, * "
-            f"REPLACE (CASE WHEN class = {ABSENT} AND score IS NOT NULL THEN (score >= 0.5)::TINYINT ELSE class END AS class) "
-            f"FROM ({source}) WHERE {' AND '.join(conditions)}"
+            f"{self._derived()}FROM ({source}) WHERE {' AND '.join(conditions)}"
         )
 
-    def _score(self, path: str | None) -> str:
-        if path is None or not self._has(path):
+    def _derived(self) -> str:
+        """A binary score without a decision decides at one half."""
+        if self._model.task != "binary":
+            return ""
+        decided = (
+            f"CASE WHEN class = {ABSENT} AND score IS NOT NULL THEN (score >= 0.5)::TINYINT ELSE class END"
+        )
+        return f"REPLACE ({decided} AS class) "
+
+    def _detail_paths(self) -> dict[str, str]:
+        """Paths of the probabilities by class, or of a predicted interval's ends."""
+        model, score = self._model, self._model.predictions.fields.score
+        if model.task == "regression" and model.interval:
+            return {"lower": model.interval.lower, "upper": model.interval.upper}
+        if model.task != "multiclass" or score is None:
+            return {}
+        if isinstance(score, str):
+            names = self._children(score) if self._has(score) else []
+            return {name: f"{score}.{sql.escaped(name)}" for name in names}
+        return dict(score)
+
+    def _score(self, path: str | Mapping[str, str] | None) -> str:
+        if not isinstance(path, str) or not self._has(path):
             return "NULL::DOUBLE"
         return f"try_cast({sql.path(path)} AS DOUBLE)"
 
     def _class(self, path: str | None) -> str:
         if path is None or not self._has(path):
-            return f"{ABSENT}::TINYINT"
-        return sql.binary_class(_as_text(path), self._model.positive)
+            return f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL::VARCHAR"
+        return self._answer(_as_text(path))
+
+    def _answer(self, text: str) -> str:
+        """A class or a label: a code, a name or a number."""
+        if self._model.task == "binary":
+            return sql.binary_class(text, self._model.positive)
+        return text if self._model.task == "multiclass" else f"try_cast({text} AS DOUBLE)"
 
     def _label(self) -> str:
         """Where the label is: in the record, under either name, or in the label log."""
@@ -194,18 +263,19 @@ class Rows:
         for path in (self._model.predictions.fields.label, labels.fields.label if labels else None):
             if path is not None and self._has(path):
                 return self._class(path)
+        none = f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL"
         if labels is None or not glob.glob(labels.path):
-            return f"{ABSENT}::TINYINT"
+            return none
         paths = {labels.fields.id, labels.fields.timestamp, labels.fields.label} - {None}
         columns = sql.columns(dict.fromkeys(sorted(filter(None, paths)), "VARCHAR"))
         self._db.execute(
             f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS known_id, "
-            f"first({sql.binary_class(sql.path(labels.fields.label), self._model.positive)}) AS known_label "
+            f"first({self._answer(sql.path(labels.fields.label))}) AS known_label "
             f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', records=true, columns={columns}, ignore_errors=true) "
             "GROUP BY 1"
         )
         own = _as_text(self._model.predictions.fields.id)
-        return f"coalesce((SELECT known_label FROM label_log WHERE known_id = {own}), {ABSENT})::TINYINT"
+        return f"coalesce((SELECT known_label FROM label_log WHERE known_id = {own}), {none})"
 
     def _version_filter(self) -> str:
         model, path = self._model, self._model.predictions.fields.version

@@ -4,51 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ml_exporter.concept import Watch
 from ml_exporter.config import Model
-from ml_exporter.counting import Counts, Judged, count_judged
 from ml_exporter.delta import Delta
+from ml_exporter.forms import class_slots, segment_slots
+from ml_exporter.judged import Judged
+from ml_exporter.judging import Judging
 from ml_exporter.labels import DELAY_BOUNDS, Verdict
 from ml_exporter.layout import Layout
-from ml_exporter.sources.batch import Predictions
+from ml_exporter.sources.batch import Labels, Predictions
 from ml_exporter.sources.decode import OTHER_VERSION
 from ml_exporter.sources.files import Position
-from ml_exporter.stats.arrays import IntArray
+from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import PaneKey, Store
-from ml_exporter.tally import JUDGED, Shape, Tally, input_shape
-from ml_exporter.windows import MICROSECONDS, Panes, step_of
+from ml_exporter.tasks import task_of
+from ml_exporter.version import VersionState
+from ml_exporter.windows import MICROSECONDS, step_of
 
 SOURCES = ("predictions", "labels")
 _STICKY = 86_400.0
-
-
-class VersionState:
-    """Counts of one version: since ever, and per window."""
-
-    def __init__(self, layout: Layout, steps: Sequence[int], born: float) -> None:
-        self.layout = layout
-        self.born = born
-        self.newest = 0
-        self.shapes: dict[str, Shape] = {
-            "inputs": input_shape(layout.size, len(layout.cells)),
-            "judged": JUDGED,
-        }
-        self.totals = {kind: Tally.zeros(shape) for kind, shape in self.shapes.items()}
-        self.panes = {kind: [Panes(step) for step in steps] for kind in self.shapes}
-
-    def add(self, kind: str, counts: Counts) -> None:
-        """Merge counts of `inputs` or `judged` rows."""
-        self.totals[kind] = self.totals[kind] + counts.total
-        for (window, pane), tally in counts.panes.items():
-            self.panes[kind][window].add(pane, tally)
-
-    def window(self, kind: str, index: int, time: int) -> Tally:
-        """Counts in a window at `time` (microseconds)."""
-        return Tally.sum(self.shapes[kind], self.panes[kind][index].at(time))
 
 
 class ModelState:
@@ -58,6 +38,9 @@ class ModelState:
         self.model = model
         self.layouts = layouts
         self.steps = [step_of(window.seconds) for window in model.windows]
+        self.classes = class_slots(model, layouts)
+        self.segments = segment_slots(model, layouts)
+        self.task = task_of(model, self.classes, layouts["default"])
         self.versions: dict[str, VersionState] = {}
         self.codes: list[str] = []
         self.positions: dict[str, dict[str, Position]] = {source: {} for source in SOURCES}
@@ -85,15 +68,14 @@ class ModelState:
             self.newest = max(self.newest or 0, delta.newest)
         for name, counts in delta.counts.items():
             state = self.version(name, now)
-            state.add("inputs", counts)
+            state.add_inputs(counts)
             state.newest = max(state.newest, delta.newest or 0)
 
     def add_verdict(self, verdict: Verdict, clock: int) -> None:
         """Merge judged rows and the labels' outcomes; `clock` is where the quality windows end."""
         for code, parts in verdict.rows.items():
             for rows in parts:
-                state = self.version(self.codes[code], clock / MICROSECONDS)
-                state.add("judged", count_judged(rows, self.steps, clock))
+                self.version(self.codes[code], clock / MICROSECONDS).judge(rows, clock)
         for (first, second), sums in verdict.pairs.items():
             pair = self.pairs.setdefault((self.codes[first], self.codes[second]), {})
             for metric, more in sums.items():
@@ -112,7 +94,10 @@ class ModelState:
         return self.versions[slot]
 
     def _begin(self, slot: str, born: float) -> VersionState:
-        return VersionState(self.layouts.get(slot, self.layouts["default"]), self.steps, born)
+        layout = self.layouts.get(slot, self.layouts["default"])
+        segments = len(self.segments), max((slots.size + 2 for slots in self.segments.values()), default=0)
+        watch = Watch(self.model.detectors, self.model.tol, layout, self.task)
+        return VersionState(Judging(self.task, layout, *segments), watch, self.steps, born)
 
     def slot(self, name: str) -> str:
         """Return the name under which a version is counted."""
@@ -131,12 +116,42 @@ class ModelState:
     def add_labelled(self, rows: Predictions, codes: IntArray, clock: int) -> None:
         """Judge rows at once that carry their label; `clock` is where the quality windows end."""
         assert rows.labels is not None
+        segments = self.segment_codes(rows)
         for code in np.unique(codes):
             chosen = (codes == code) & ~rows.errors
             judged = Judged(
-                rows.times[chosen], rows.scores[chosen], rows.classes[chosen], rows.labels[chosen]
+                rows.times[chosen],
+                rows.scores[chosen],
+                rows.classes[chosen],
+                None if rows.details is None else rows.details[chosen],
+                rows.labels[chosen],
+                segments[chosen],
             )
-            self.versions[self.codes[code]].add("judged", count_judged(judged, self.steps, clock))
+            self.versions[self.codes[code]].judge(judged, clock)
+
+    def with_own_classes(self, rows: Predictions) -> Predictions:
+        """Rows with this model's own codes of classes, for good, in place of those of a block's reader."""
+        if self.model.task != "multiclass":
+            return rows
+        codes = self.classes.codes(rows.class_names)
+        known = np.minimum(rows.classes, len(rows.class_names))
+        classes = np.where(rows.classes < 0, rows.classes, codes[known]).astype(np.int16)
+        labels = None if rows.labels is None else _coded(rows.labels, codes)
+        return replace(rows, classes=classes, labels=labels)
+
+    def with_own_labels(self, labels: Labels) -> Labels:
+        """The same for labels."""
+        if self.model.task != "multiclass":
+            return labels
+        return replace(labels, labels=_coded(labels.labels, self.classes.codes(labels.class_names)))
+
+    def segment_codes(self, rows: Predictions) -> IntArray:
+        """Codes of the values of each segment, shape (n, segments)."""
+        codes = np.zeros((len(rows), len(self.segments)), np.int64)
+        for column, (name, slots) in enumerate(self.segments.items()):
+            own, names = rows.segments[name]
+            codes[:, column] = slots.codes(names)[own]
+        return codes
 
     def choose_champion(self, time: int) -> None:
         """Make the version with most traffic champion, where the configuration names none.
@@ -162,11 +177,8 @@ class ModelState:
 
     def prune(self, clock: int, judged_clock: int) -> None:
         """Forget panes that have left their window, and versions that were in none."""
-        clocks = {"inputs": clock, "judged": judged_clock}
         for state in self.versions.values():
-            for kind, windows in state.panes.items():
-                for panes in windows:
-                    panes.prune(clocks[kind])
+            state.prune(clock, judged_clock)
         self._forget_versions(judged_clock)
 
     def _forget_versions(self, clock: int) -> None:
@@ -183,9 +195,7 @@ class ModelState:
         store.save_panes(code, self._changed_panes())
         self._forgotten.clear()
         for state in self.versions.values():
-            for windows in state.panes.values():
-                for panes in windows:
-                    panes.changed.clear()
+            state.saved()
 
     def load(self, store: Store, code: int) -> bool:
         """Take over what `save` has written, as far as profiles and windows are still the same.
@@ -198,46 +208,42 @@ class ModelState:
             return True
         self._read_document(documents["state"])
         then, now = documents["meaning"], self._meaning()
-        windows = [name for name, seconds in now["windows"] if [name, seconds] in then["windows"]]
+        unchanged = [
+            name if [name, seconds] in then["windows"] else "(changed)" for name, seconds in now["windows"]
+        ]
         stale: list[tuple[PaneKey, None]] = []
-        for (version, kind, window, pane), data in store.panes(code):
-            state = self.versions[version]
-            same = kind == "judged" or _profile(then, version) == _profile(now, version)
-            if window == "":
-                shape = state.shapes[kind]
-                state.totals[kind] = Tally.from_bytes(shape, data) if same else _traffic(shape, data)
-            elif same and window in windows:
-                self._put(state, kind, window, pane, data)
-            else:
-                stale.append(((version, kind, window, pane), None))
+        for key, data in store.panes(code):
+            same = then["segments"] == now["segments"] and _profile(then, key[0]) == _profile(now, key[0])
+            kept = then["task"] == now["task"] and self.versions[key[0]].restore(key, data, unchanged, same)
+            if not kept:
+                stale.append((key, None))
         store.save_panes(code, stale)
         return bool(then["fields"] == now["fields"])
 
-    def _put(self, state: VersionState, kind: str, window: str, pane: int, data: bytes) -> None:
-        index = [item.name for item in self.model.windows].index(window)
-        state.panes[kind][index].tallies[pane] = Tally.from_bytes(state.shapes[kind], data)
-
     def _changed_panes(self) -> Iterator[tuple[PaneKey, bytes | None]]:
+        windows = [window.name for window in self.model.windows]
         for name, state in self.versions.items():
-            for kind, windows in state.panes.items():
-                yield (name, kind, "", 0), state.totals[kind].to_bytes()
-                for window, panes in zip(self.model.windows, windows, strict=True):
-                    for pane in panes.changed:
-                        tally = panes.tallies.get(pane)
-                        yield (name, kind, window.name, pane), tally.to_bytes() if tally else None
+            for key, data in state.changed(windows):
+                yield (name, *key), data
 
     def _meaning(self) -> dict[str, Any]:
         """What stored counts and waiting rows depend on."""
         model = self.model
         digests = {name: layout.profile and layout.profile.digest() for name, layout in self.layouts.items()}
         fields = model.predictions.fields
+        score = fields.score if fields.score is None or isinstance(fields.score, str) else dict(fields.score)
         return {
             "profiles": digests,
             "windows": [[window.name, window.seconds] for window in model.windows],
+            "segments": [[name, slots.size] for name, slots in self.segments.items()],
+            "task": [model.task, self.classes.size, model.top_k]
+            if model.task == "multiclass"
+            else [model.task],
             "fields": {
-                "predictions": [fields.id, fields.timestamp, fields.version, fields.score, fields.prediction],
+                "predictions": [fields.id, fields.timestamp, fields.version, score, fields.prediction],
                 "labels": model.labels and model.labels.fields.model_dump(),
                 "positive": model.positive,
+                "interval": model.interval and model.interval.model_dump(),
             },
         }
 
@@ -245,6 +251,9 @@ class ModelState:
         return {
             "versions": {name: [state.born, state.newest] for name, state in self.versions.items()},
             "codes": self.codes,
+            "classes": self.classes.names,
+            "segments": {name: slots.names for name, slots in self.segments.items()},
+            "watch": {name: version.watch.document() for name, version in self.versions.items()},
             "positions": {
                 source: [vars(position) for position in known.values()]
                 for source, known in self.positions.items()
@@ -269,9 +278,13 @@ class ModelState:
 
     def _read_document(self, document: Mapping[str, Any]) -> None:
         self.codes = list(document["codes"])
+        self.classes.restore(document["classes"])
+        for name, slots in self.segments.items():
+            slots.restore(document["segments"].get(name, []))
         for name, (born, newest) in document["versions"].items():
             self.versions[name] = self._begin(name, born)
             self.versions[name].newest = newest
+            self.versions[name].watch.restore(document["watch"][name])
         for source, positions in document["positions"].items():
             found = (Position(**position) for position in positions)
             self.positions[source] = {position.key: position for position in found}
@@ -295,9 +308,7 @@ def _profile(meaning: Mapping[str, Any], version: str) -> str | None:
     return profiles.get(version, profiles["default"])
 
 
-def _traffic(shape: Shape, data: bytes) -> Tally:
-    """What is left of stored input counts when the profile has changed: all but the bins."""
-    kept = input_shape(0, 0)
-    stored = Tally.from_bytes(kept, data[: len(Tally.zeros(kept).to_bytes())])
-    counters = {name: array for name, array in stored.arrays.items() if array.size}
-    return Tally({**Tally.zeros(shape).arrays, **counters})
+def _coded(labels: FloatArray, codes: IntArray) -> FloatArray:
+    """Codes of labels, NaN where there is none; the last of `codes` stands for missing ones."""
+    known = np.where(np.isnan(labels), 0.0, labels).astype(np.int64)
+    return np.where(np.isnan(labels), np.nan, codes[np.minimum(known, codes.size - 2)])

@@ -21,10 +21,11 @@ CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
 CREATE TABLE models (code USMALLINT PRIMARY KEY, name VARCHAR UNIQUE NOT NULL);
 CREATE TABLE documents (model USMALLINT, key VARCHAR, value VARCHAR NOT NULL, PRIMARY KEY (model, key));
 CREATE TABLE panes (model USMALLINT, version VARCHAR, kind VARCHAR, time_window VARCHAR, pane BIGINT, data BLOB);
-CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT);
-CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label TINYINT, used BOOLEAN);
-CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class TINYINT,
-                      label TINYINT);
+CREATE TABLE pending (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, score DOUBLE, class SMALLINT,
+                      details DOUBLE[], segments UBIGINT);
+CREATE TABLE labels (model USMALLINT, id UBIGINT, time BIGINT, label DOUBLE, used BOOLEAN);
+CREATE TABLE matured (model USMALLINT, id UBIGINT, time BIGINT, version USMALLINT, labelled BOOLEAN,
+                      losses DOUBLE[]);
 CREATE TABLE settled (model USMALLINT, time BIGINT);
 """
 

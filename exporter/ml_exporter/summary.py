@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ml_exporter.drift import Drift
+from ml_exporter.drift import REFERENCE, Drift
 from ml_exporter.engine import Snapshot
 from ml_exporter.evaluation import ModelReport, VersionReport
 from ml_exporter.metrics.health import unavailable, unavailable_columns
@@ -53,11 +53,15 @@ def _model(report: ModelReport) -> ModelStatus:
 def _version(report: ModelReport, version: VersionReport) -> Iterator[tuple[str, str]]:
     alert = next(window for window in version.windows if window.window == report.model.alert_window)
     where = f"version {version.name}, {alert.window.name}"
-    yield where, f"{alert.rows} predictions, {alert.labelled} of {alert.mature} mature ones labelled"
+    yield (
+        where,
+        f"{alert.rows} predictions, {alert.quality.labelled} of {alert.quality.mature} mature ones labelled",
+    )
     for metric in report.model.quality:
-        result = alert.quality.get(metric)
+        result = alert.quality.metrics.get(metric)
         if isinstance(result, Value):
-            bounds = "" if result.lower is None else f" ({result.lower:.4g} to {result.upper:.4g})"
+            both = result.lower is not None and result.upper is not None
+            bounds = f" ({result.lower:.4g} to {result.upper:.4g})" if both else ""
             yield f"{where}, {metric}", f"{result.value:.4g}{bounds}"
         elif result is not None:
             yield f"{where}, {metric}", f"unknown: {result.reason}"
@@ -68,7 +72,7 @@ def _version(report: ModelReport, version: VersionReport) -> Iterator[tuple[str,
 
 def _drifted(report: ModelReport, drift: Drift) -> tuple[float, str] | None:
     limit = report.model.drift_limit(drift.column, drift.method)
-    if limit is None or not isinstance(drift.result, Value):
+    if limit is None or drift.reference != REFERENCE or not isinstance(drift.result, Value):
         return None
     value = drift.result.value
     if value <= max(limit, drift.noise or 0.0):

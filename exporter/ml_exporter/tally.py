@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.stats.scores import ScoreHistogram
+from ml_exporter.stats.sparse import SparseCounts
+
+Arrays: TypeAlias = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
+"""Names of arrays with their shapes and types, in the order of the stored form."""
 
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency buckets, in seconds."""
@@ -21,14 +24,22 @@ LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Shape:
-    """Which arrays a kind of tally has: name to (shape, dtype). Order is that of the stored form."""
+    """Which arrays a kind of tally has, and its sparse histogram.
 
-    arrays: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
-    scored: bool = False
+    The meaning of the first `lasting` arrays does not depend on a profile.
+    """
+
+    arrays: Arrays
+    histogram: type[SparseCounts] | None = None
+    lasting: int = 0
 
 
-def input_shape(cells: int, columns: int) -> Shape:
-    """What is counted when a prediction is read; `cells` and `columns` are those of the layout."""
+def input_shape(cells: int, columns: int, estimated: tuple[int, int] = (0, 0)) -> Shape:
+    """What is counted when a prediction is read.
+
+    `cells` and `columns` are those of the layout, `estimated` the bins and classes that quality is
+    estimated from.
+    """
     return Shape(
         {
             "rows": ((1,), np.int64),
@@ -38,38 +49,26 @@ def input_shape(cells: int, columns: int) -> Shape:
             "latency_sum": ((1,), np.float64),
             "cells": ((cells,), np.int64),
             "outside": ((columns,), np.int64),
-        }
+            "estimated": (estimated, np.int64),
+        },
+        lasting=5,
     )
 
 
-JUDGED = Shape(
-    {
-        "mature": ((1,), np.int64),
-        "labelled": ((1,), np.int64),
-        "labels": ((2,), np.int64),  # negative, positive
-        "confusion": ((2, 2), np.int64),  # [actual, predicted]
-        "scored": ((1,), np.int64),  # labelled rows that carry a score
-        "losses": ((4,), np.float64),  # sums of log loss, its square, squared error, its square
-    },
-    scored=True,
-)
-"""What is counted when a prediction is mature."""
-
-
 class Tally:
-    """Named additive arrays, and for judged rows the histogram of their scores."""
+    """Named additive arrays, and for judged rows a sparse histogram."""
 
-    __slots__ = ("arrays", "scores")
+    __slots__ = ("arrays", "histogram")
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], scores: ScoreHistogram | None = None) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], histogram: SparseCounts | None = None) -> None:
         self.arrays = arrays
-        self.scores = scores
+        self.histogram = histogram
 
     @classmethod
     def zeros(cls, shape: Shape) -> Self:
         """The tally of no rows."""
         arrays = {name: np.zeros(size, dtype) for name, (size, dtype) in shape.arrays.items()}
-        return cls(arrays, ScoreHistogram.empty() if shape.scored else None)
+        return cls(arrays, shape.histogram.empty() if shape.histogram else None)
 
     @classmethod
     def sum(cls, shape: Shape, parts: Iterable[Self]) -> Self:
@@ -78,39 +77,72 @@ class Tally:
         if not parts:
             return cls.zeros(shape)
         arrays = {name: np.sum([part.arrays[name] for part in parts], axis=0) for name in shape.arrays}
-        scores = [part.scores for part in parts if part.scores is not None]
-        return cls(arrays, ScoreHistogram.merge(scores) if shape.scored else None)
+        histograms = [part.histogram for part in parts if part.histogram is not None]
+        return cls(arrays, shape.histogram.merge(histograms) if shape.histogram else None)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.arrays[name]
 
     def __add__(self, other: Self) -> Self:
         arrays = {name: array + other.arrays[name] for name, array in self.arrays.items()}
-        if self.scores is None or other.scores is None:
+        if self.histogram is None or other.histogram is None:
             return type(self)(arrays)
-        return type(self)(arrays, self.scores + other.scores)
+        return type(self)(arrays, self.histogram + other.histogram)
+
+    def scaled(self, times: int) -> Self:
+        """The arrays of this many times the rows; a histogram is left out unless it is the same."""
+        if times == 1:
+            return self
+        empty = None if self.histogram is None else self.histogram.empty()
+        return type(self)({name: array * times for name, array in self.arrays.items()}, empty)
 
     def count(self, name: str) -> int:
         """The one number of an array of size 1."""
         return int(self.arrays[name][0])
 
-    def to_bytes(self) -> bytes:
-        """The stored form: the arrays little-endian in order, then the histogram."""
-        parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in self.arrays.values()]
-        return b"".join(parts) + (self.scores.to_bytes() if self.scores is not None else b"")
+    def to_bytes(self, shape: Shape) -> bytes:
+        """The stored form: what lasts, the histogram after its length, then what depends on a profile."""
+        names = list(shape.arrays)
+        parts = [_stored(self.arrays[name]) for name in names[: shape.lasting]]
+        if self.histogram is not None:
+            histogram = self.histogram.to_bytes()
+            parts += [len(histogram).to_bytes(4, "little"), histogram]
+        return b"".join(parts + [_stored(self.arrays[name]) for name in names[shape.lasting :]])
 
     @classmethod
     def from_bytes(cls, shape: Shape, data: bytes) -> Self:
         """Read the form that `to_bytes` writes; raises ValueError where it does not fit `shape`."""
-        arrays: dict[str, NDArray[Any]] = {}
-        start = 0
-        for name, (size, dtype) in shape.arrays.items():
-            stored = np.dtype(dtype).newbyteorder("<")
-            items = int(np.prod(size))
-            arrays[name] = np.frombuffer(data, stored, items, start).astype(dtype).reshape(size)
-            start += items * stored.itemsize
-        if shape.scored:
-            return cls(arrays, ScoreHistogram.from_bytes(data[start:]))
-        if start != len(data):
-            raise ValueError(f"a stored tally has {len(data)} bytes, expected {start}")
-        return cls(arrays)
+        tally, start = cls._lasting(shape, data)
+        rest, end = _read(dict(list(shape.arrays.items())[shape.lasting :]), data, start)
+        if end != len(data):
+            raise ValueError(f"a stored tally has {len(data)} bytes, expected {end}")
+        return cls({**tally.arrays, **rest}, tally.histogram)
+
+    @classmethod
+    def lasting(cls, shape: Shape, data: bytes) -> Self:
+        """Read what means the same with any profile; all other arrays are 0."""
+        return cls._lasting(shape, data)[0]
+
+    @classmethod
+    def _lasting(cls, shape: Shape, data: bytes) -> tuple[Self, int]:
+        zeros = cls.zeros(shape)
+        kept, start = _read(dict(list(shape.arrays.items())[: shape.lasting]), data, 0)
+        if shape.histogram is None:
+            return cls({**zeros.arrays, **kept}), start
+        end = start + 4 + int.from_bytes(data[start : start + 4], "little")
+        return cls({**zeros.arrays, **kept}, shape.histogram.from_bytes(data[start + 4 : end])), end
+
+
+def _stored(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
+def _read(shapes: Arrays, data: bytes, start: int) -> tuple[dict[str, NDArray[Any]], int]:
+    """Read arrays that stand one behind the other from `start` on; also where they end."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (size, dtype) in shapes.items():
+        stored = np.dtype(dtype).newbyteorder("<")
+        items = int(np.prod(size))
+        arrays[name] = np.frombuffer(data, stored, items, start).astype(dtype).reshape(size)
+        start += items * stored.itemsize
+    return arrays, start

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from ml_exporter.tally import Tally
 
 PANES = 60
+BLOCK = 5
+"""Panes of a block, the 12 of a window: within it rows may be correlated, between them they are not."""
 MICROSECONDS = 1_000_000
 
 
@@ -43,10 +45,10 @@ class Panes:
         self.tallies[pane] = tally if present is None else present + tally
         self.changed.add(pane)
 
-    def at(self, time: int) -> Iterator[Tally]:
-        """The panes in the window at `time` (microseconds), oldest first."""
+    def at(self, time: int) -> Iterator[tuple[int, Tally]]:
+        """The panes in the window at `time` (microseconds) with their numbers, oldest first."""
         first, last = oldest_pane(time, self.step), (time - 1) // self.step
-        return (self.tallies[pane] for pane in sorted(self.tallies) if first <= pane <= last)
+        return ((pane, self.tallies[pane]) for pane in sorted(self.tallies) if first <= pane <= last)
 
     def prune(self, time: int) -> None:
         """Forget the panes that no window from `time` (microseconds) on can reach."""

@@ -25,10 +25,14 @@ import duckdb
 import numpy as np
 from tests.bench.harness import ROOT, machine, print_results, run_command
 
+from ml_exporter.judging import Judging
 from ml_exporter.labels import Rules, Waiting
+from ml_exporter.layout import Layout
+from ml_exporter.pending import PendingRows
 from ml_exporter.recent import recent
 from ml_exporter.sources.batch import Labels
 from ml_exporter.store import Store
+from ml_exporter.tasks.binary import Binary
 
 DAY = 86_400_000_000
 NOW = 20_000 * DAY
@@ -62,11 +66,11 @@ def fill(path: Path, pending: int, matured: int, labelled: int = 10) -> None:
     # The id of a prediction is the hash of its number, and numbers go up with time.
     store.connection.execute(
         f"INSERT INTO matured SELECT {code}, hash(i), {NOW - MATURITY} - ({matured} - i) * {25 * DAY // (matured or 1)}, "
-        f"0, NULL, NULL, if(i % 10 = 0, 1, NULL) FROM range({matured}) t(i)"
+        f"0, i % 10 = 0, NULL FROM range({matured}) t(i)"
     )
     step = MATURITY // pending
     store.connection.execute(
-        f"INSERT INTO pending SELECT {code}, hash({matured} + i), {NOW - MATURITY} + i * {step}, 0, 0.25, 0 "
+        f"INSERT INTO pending SELECT {code}, hash({matured} + i), {NOW - MATURITY} + i * {step}, 0, 0.25, 0, NULL, 0 "
         f"FROM range({pending}) t(i)"
     )
     store.connection.execute(
@@ -98,14 +102,16 @@ class Clock:
 def labels_of(first: int, now: int) -> Labels:
     """Return labels of predictions that have none, from number `first` on."""
     found = duckdb.execute(f"SELECT hash({first} + i * 10 + 1) AS id FROM range({BATCH}) t(i)").fetchnumpy()
-    return Labels(found["id"], np.full(BATCH, now), np.zeros(BATCH, np.int8))
+    return Labels(found["id"], np.full(BATCH, now), np.zeros(BATCH))
 
 
 def measure(path: Path, pending: int, matured: int) -> dict[str, float]:
     """Run cycles on a state that `fill` has written; return milliseconds by part, and memory."""
     clock, step = Clock(), MATURITY // pending
     store = Store(path)
-    waiting = Waiting(store, store.model_code("m"), RULES)
+    rows = PendingRows(store, store.model_code("m"), details=0, segments=0)
+    waiting = Waiting(store, store.model_code("m"), RULES, rows)
+    judging = {0: Judging(Binary(scored=True), Layout(None))}
     with store.transaction():
         waiting.judge(NOW, NOW)
     for cycle in range(CYCLES):
@@ -119,7 +125,7 @@ def measure(path: Path, pending: int, matured: int) -> dict[str, float]:
             with clock.part("count"):
                 waiting.pending()
             with clock.part("first_look"):
-                recent(store, 0, MATURITY, now, [now - DAY // 24, now - DAY, now - 7 * DAY])
+                recent(store, 0, rows, judging, MATURITY, now, [now - DAY // 24, now - DAY, now - 7 * DAY])
         # Nothing is left to be judged, so this is the settlement alone.
         with store.transaction(), clock.part("settle"):
             waiting.judge(now, NOW + (cycle + 1) * RULES.slice)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
+from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift, exporter, health, labels, models, quality, traffic
 from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, HOST, Families
 from ml_exporter.metrics.exporter import AREAS, Vitals
 from ml_exporter.metrics.host import collect_self
+from ml_exporter.season import Deviation
+from ml_exporter.stats.result import Value
 from ml_exporter.store import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "config.yml"
@@ -57,9 +61,23 @@ def served_names(families: Families) -> set[str]:
     return {family.name + ("_total" if family.type == "counter" else "") for family in families.collect()}
 
 
+def with_rare_statistics(report: ModelReport) -> ModelReport:
+    """The report with what the kept logs cannot show: several classes, and weeks of history."""
+    version = report.versions[0]
+    window = version.windows[-1]
+    classes = {("recall", "de"): Value(0.5, 0.4, 0.6, 100)}
+    windows = (*version.windows[:-1], replace(window, quality=replace(window.quality, classes=classes)))
+    return replace(
+        report,
+        versions=(replace(version, windows=windows), *report.versions[1:]),
+        deviations=(Deviation("volume", Value(-1.5, None, None, 60)),),
+    )
+
+
 def everything(snapshot: Snapshot) -> Families:
     families = Families()
-    for report, state in snapshot.reports:
+    for original, state in snapshot.reports:
+        report = with_rare_statistics(original)
         models.collect(families, report.model, {"default": report.versions[0].layout})
         traffic.collect(families, report, state, 0.0)
         labels.collect(families, report, state, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.records import FIELDS, NOW, TIME, masks
+from tests.support.records import ANSWERS, FIELDS, NOW, TIME, binary, masks
 
 from ml_exporter.sources.batch import Predictions
 from ml_exporter.sources.blocks import Block
@@ -24,7 +24,7 @@ GOOD = f"a,{TIME},1,0.75,true,0.25,1.5,2,red".encode()
 
 def decoder(fields: Fields = FIELDS) -> PredictionDecoder:
     return PredictionDecoder(
-        fields, "true", {"x": "x", "y": "y"}, {"c": "c"}, {"c": ["red", "blue"]}, form="csv"
+        fields, ANSWERS, {"x": "x", "y": "y"}, {"c": "c"}, {"c": ["red", "blue"]}, form="csv"
     )
 
 
@@ -165,8 +165,8 @@ def test_dialects_are_told_by_the_header(delimiter: str, quote: str, line_end: s
 
 def test_columns_are_found_by_name_in_any_order_and_may_be_missing() -> None:
     header = b'\xef\xbb\xbf"x.y", ts ,more,id,ID,x,x'
-    fields = Fields(timestamp="ts", id="id", score="score")
-    found = PredictionDecoder(fields, "true", {"a": "x.y", "x": "x", "X": "X"}, {}, {}, form="csv")
+    fields = Fields(timestamp="ts", id="id")
+    found = PredictionDecoder(fields, binary("score"), {"a": "x.y", "x": "x", "X": "X"}, {}, {}, form="csv")
     rows, outcomes = found.decode(block(f"7,{TIME},,a,b,1,2\n".encode(), header), NOW)
     assert outcomes == {"accepted": 1}
     assert rows.numbers["a"].values.tolist() == [7]
@@ -176,14 +176,14 @@ def test_columns_are_found_by_name_in_any_order_and_may_be_missing() -> None:
 
 
 def test_a_log_of_one_column() -> None:
-    found = PredictionDecoder(Fields(timestamp="ts"), "true", {}, {}, {}, form="csv")
+    found = PredictionDecoder(Fields(timestamp="ts"), binary(), {}, {}, {}, form="csv")
     rows, outcomes = found.decode(block(f"\n{TIME}\n\n  \n{TIME}\nnow\n".encode(), b"ts"), NOW)
     assert outcomes == {"accepted": 2, "bad_timestamp": 1}
     assert len(rows) == 2
 
 
 def test_labels_come_as_csv_too() -> None:
-    found = LabelDecoder(Fields(timestamp="ts", id="id", label="label"), "true", "csv")
+    found = LabelDecoder(Fields(timestamp="ts", id="id"), binary(label="label"), "csv")
     data = f"a,{TIME},true\nb,,0\nc,{TIME},\nd,{TIME},perhaps\ne\n".encode()
     rows, outcomes = found.decode(block(data, b"id,ts,label"), NOW)
     assert outcomes == {"accepted": 2, "no_label": 1, "bad_label": 1, "malformed": 1}

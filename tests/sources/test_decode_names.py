@@ -5,6 +5,7 @@ import pytest
 from tests.support.records import (
     GOOD,
     NOW,
+    binary,
     block,
     decoded,
     decoder,
@@ -51,7 +52,7 @@ def test_a_version_as_long_as_a_page_is_an_other_one() -> None:
 
 
 def test_a_log_without_versions_or_ids() -> None:
-    rows, outcomes = decoder(Fields(timestamp="ts", score="score")).decode(
+    rows, outcomes = decoder(Fields(timestamp="ts"), binary("score")).decode(
         block(GOOD + b"\n{}\n[]\n{bad"), NOW
     )
     assert outcomes == {"accepted": 1, "no_timestamp": 1, "not_an_object": 1, "malformed": 1}
@@ -82,9 +83,9 @@ HOSTILE = [
 def test_features_of_any_name(name: str) -> None:
     path = f"features.{sql.escaped(name)}"
     fields = Fields(timestamp="ts", id="id")
-    number = PredictionDecoder(fields, "true", {name: path}, {}, {})
+    number = PredictionDecoder(fields, binary(), {name: path}, {}, {})
     # Two versions of a model may disagree about what kind of feature it is.
-    both = PredictionDecoder(fields, "true", {name: path}, {name: path}, {name: [name, "text"]})
+    both = PredictionDecoder(fields, binary(), {name: path}, {name: path}, {name: [name, "text"]})
     for value, code in ((1.5, 2), ("text", 1), (None, 3)):
         data = line(prediction(features={name: value, "other": 1}))
         for found in (number, both):
@@ -97,14 +98,14 @@ def test_features_of_any_name(name: str) -> None:
 def test_paths_that_contradict_each_other_are_refused() -> None:
     fields = Fields(timestamp="ts")
     with pytest.raises(ValueError, match="only in case"):
-        PredictionDecoder(fields, "true", {"a": "features.a", "A": "features.A"}, {}, {})
+        PredictionDecoder(fields, binary(), {"a": "features.a", "A": "features.A"}, {}, {})
     with pytest.raises(ValueError, match="value and an object at once"):
-        PredictionDecoder(fields, "true", {"a": "features", "b": "features.b"}, {}, {})
+        PredictionDecoder(fields, binary(), {"a": "features", "b": "features.b"}, {}, {})
 
 
 def test_one_path_may_serve_two_fields() -> None:
-    fields = Fields(timestamp="ts", score="p", prediction="p", version="version")
-    found = PredictionDecoder(fields, "true", {"version": "version"}, {}, {})
+    fields = Fields(timestamp="ts", version="version")
+    found = PredictionDecoder(fields, binary("p", "p"), {"version": "version"}, {}, {})
     data = line(prediction(p=1)) + line(prediction(p="no", version="x"))
     rows, outcomes = found.decode(block(data), NOW)
     assert outcomes == {"accepted": 2}

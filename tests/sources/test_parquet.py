@@ -10,7 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.records import FIELDS, MICROSECONDS, NOW, TIME, decoder, line, masks, prediction
+from tests.support.records import (
+    ANSWERS,
+    FIELDS,
+    MICROSECONDS,
+    NOW,
+    TIME,
+    binary,
+    decoder,
+    line,
+    masks,
+    prediction,
+)
 from tests.support.records import block as line_block
 
 from ml_exporter.sources import parquet_file
@@ -26,7 +37,7 @@ LIMIT = 1 << 20
 def parquet_decoder(fields: Fields = FIELDS, prefix: str = "features.") -> PredictionDecoder:
     return PredictionDecoder(
         fields,
-        "true",
+        ANSWERS,
         {"x": f"{prefix}x", "y": f"{prefix}y"},
         {"c": f"{prefix}c"},
         {"c": ["red", "blue"]},
@@ -161,7 +172,7 @@ def test_a_wrong_type_is_told_from_a_missing_number(
 def test_labels_come_as_parquet_too(tmp_path: Path) -> None:
     path = tmp_path / "labels.parquet"
     write(path, {"id": [1, 2, 3], "ts": [TIME, None, TIME], "label": [1, 0, 7]})
-    found = LabelDecoder(Fields(timestamp="ts", id="id", label="label"), "true", "parquet")
+    found = LabelDecoder(Fields(timestamp="ts", id="id"), binary(label="label"), "parquet")
     (block,) = blocks(path)
     rows, outcomes = found.decode(block, NOW)
     assert outcomes == {"accepted": 2, "bad_label": 1}

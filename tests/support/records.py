@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_exporter.sources.answers import AnswerForm, BinaryForm
 from ml_exporter.sources.batch import Predictions
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
@@ -18,11 +19,19 @@ FIELDS = Fields(
     timestamp="ts",
     id="id",
     version="version",
-    score="score",
-    prediction="prediction",
     latency_seconds="latency_s",
     error="error",
 )
+
+
+def binary(
+    score: str | None = None, prediction: str | None = None, label: str | None = None, positive: str = "true"
+) -> BinaryForm:
+    """Where a binary answer stands."""
+    return BinaryForm(score, prediction, label, positive)
+
+
+ANSWERS = binary("score", "prediction")
 
 
 def prediction(**changes: Any) -> dict[str, Any]:
@@ -74,15 +83,15 @@ def block(data: bytes) -> Block:
 
 
 def decoder(
-    fields: Fields = FIELDS, positive: str = "true", versions: tuple[str, ...] = ()
+    fields: Fields = FIELDS, answers: AnswerForm = ANSWERS, versions: tuple[str, ...] = ()
 ) -> PredictionDecoder:
     """A decoder of two numbers and a category with two values."""
     numbers = {"x": "features.x", "y": "features.y"}
-    return PredictionDecoder(fields, positive, numbers, {"c": "features.c"}, {"c": ["red", "blue"]}, versions)
+    return PredictionDecoder(fields, answers, numbers, {"c": "features.c"}, {"c": ["red", "blue"]}, versions)
 
 
 def label_decoder() -> LabelDecoder:
-    return LabelDecoder(Fields(timestamp="ts", id="id", label="label"), "true")
+    return LabelDecoder(Fields(timestamp="ts", id="id"), binary(label="label"))
 
 
 def decoded(data: bytes) -> tuple[Predictions, dict[str, int]]:

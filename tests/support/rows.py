@@ -39,7 +39,7 @@ def layout(limits: dict[str, tuple[float | None, float | None]] | None = None) -
         kind="categorical", categories=("blue", "teal"), rare=("moss",), counts=(5, 3, 1, 0), missing=0
     )
     classes = CategoricalColumn(
-        kind="categorical", categories=("0", "1"), rare=(), counts=(5, 3, 0, 0), missing=0
+        kind="categorical", categories=("negative", "positive"), rare=(), counts=(5, 3, 0, 0), missing=0
     )
     columns: dict[str, NumericColumn | CategoricalColumn] = {
         "x": numeric([-1.0, 0.0, 0.5, 2.0]),

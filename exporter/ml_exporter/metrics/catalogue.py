@@ -148,6 +148,82 @@ QUALITY = (
     _gauge(
         "ml_quality_samples", "model version window", f"Labelled predictions behind ml_quality. {_MATURE}."
     ),
+    _gauge(
+        "ml_quality_effective_samples",
+        "model version window",
+        "What these correlated rows are worth as independent ones for bounds: ml_quality_samples over the design "
+        "effect (of the Brier score, the share of errors or the absolute error), measured over 12 blocks of time; "
+        "where a window has too few of them that of the next longer one is taken, else none.",
+    ),
+    _gauge(
+        "ml_quality_estimated",
+        _QUALITY,
+        "Quality that is expected of the window's rows without their labels, from what such answers have meant in "
+        f"the profile; wrong after concept drift and label shift, which only labels show; {_UNIT}.",
+    ),
+    _gauge(
+        "ml_quality_estimated_lower",
+        _QUALITY,
+        "Lower 95 % bound of what the labels of these rows will show, if answers mean what they meant.",
+    ),
+    _gauge(
+        "ml_quality_estimated_upper",
+        _QUALITY,
+        "Upper 95 % bound of what the labels of these rows will show, if answers mean what they meant.",
+    ),
+    _gauge(
+        "ml_class_quality",
+        f"{_QUALITY} class",
+        f"Precision, recall and F1 of one class of a multiclass model against all others. {_MATURE}.",
+    ),
+    _gauge(
+        "ml_segment_quality",
+        f"{_QUALITY} segment value",
+        f"Quality of the rows with one value of a segment, for metrics that have a target; {_UNIT}. {_MATURE}.",
+    ),
+    _gauge(
+        "ml_segment_quality_lower",
+        f"{_QUALITY} segment value",
+        "Lower bound of ml_segment_quality; the bounds of all segments hold together with 95 % (Bonferroni).",
+    ),
+    _gauge(
+        "ml_segment_quality_upper",
+        f"{_QUALITY} segment value",
+        "Upper bound of ml_segment_quality; the worst segment is the one whose upper bound is lowest.",
+    ),
+    _gauge(
+        "ml_segment_samples",
+        "model version window segment value",
+        f"Labelled predictions with the value of the segment. {_MATURE}.",
+    ),
+    _gauge(
+        "ml_calibration_error",
+        "model version window",
+        f"Expected calibration error: how far scores are from the share of positives, over 15 bins. {_MATURE}.",
+    ),
+    _gauge(
+        "ml_calibration_error_noise",
+        "model version window",
+        "What ml_calibration_error stays below in 99 % of windows like this one if scores are perfectly calibrated.",
+    ),
+    _gauge("ml_calibration_error_limit", "model", "Configured limit of ml_calibration_error."),
+    _gauge(
+        "ml_concept_drift_state",
+        "model version detector",
+        "What a detector makes of the losses since it began: 0 stable, 1 warning, 2 drift.",
+    ),
+    _counter(
+        "ml_concept_drift_total",
+        "model version detector",
+        "How often a detector has begun to see drift; only ecusum bounds its false alarms.",
+    ),
+    _gauge(
+        "ml_seasonal_deviation",
+        "model subject",
+        "Last complete hour against the same hour of earlier weeks, in standard errors: volume, positive_rate of "
+        "the predictions, error_rate of the mature ones.",
+    ),
+    _gauge("ml_seasonal_limit", "model", "Configured limit of the size of ml_seasonal_deviation."),
     _gauge("ml_quality_target", "model metric window bound", f"Configured target of ml_quality; {_UNIT}."),
     _gauge(
         "ml_quality_reference", "model version metric", f"ml_quality of the rows behind the profile; {_UNIT}."
@@ -156,7 +232,9 @@ QUALITY = (
     _gauge("ml_quality_reference_upper", "model version metric", "Upper 95 % bound of ml_quality_reference."),
     _counter("ml_labeled_predictions_total", "model version", "Mature predictions that have a label."),
     _counter(
-        "ml_good_predictions_total", "model version", "Mature predictions that have a label and were correct."
+        "ml_good_predictions_total",
+        "model version",
+        "Mature predictions that have a label and were correct, or within the tolerance of a regression.",
     ),
     _gauge("ml_slo_objective_ratio", "model", "Configured share of good among labelled predictions."),
     _counter(
@@ -182,7 +260,12 @@ QUALITY = (
 )
 
 DRIFT = (
-    _gauge("ml_drift", _DRIFT, "Distance of the window's values from the reference; units differ by method."),
+    _gauge(
+        "ml_drift",
+        _DRIFT,
+        "Distance of the window's values from the reference: training (the profile), or mature (labelled rows against "
+        "all mature ones: whether labels are a fair sample); units differ by method.",
+    ),
     _gauge(
         "ml_drift_noise",
         _DRIFT,

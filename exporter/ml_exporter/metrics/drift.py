@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ml_exporter.drift import coarse, reference_cells
-from ml_exporter.evaluation import REFERENCE, ModelReport, VersionReport
+from ml_exporter.drift import REFERENCE, coarse, reference_cells
+from ml_exporter.evaluation import ModelReport, VersionReport
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Value
@@ -20,9 +20,10 @@ def collect(families: Families, report: ModelReport, hold: float) -> None:
             for drift in window.drift:
                 if not isinstance(drift.result, Value):
                     continue
-                names = (drift.column, drift.method, window.window.name, REFERENCE)
+                names = (drift.column, drift.method, window.window.name, drift.reference)
                 families.add("ml_drift", (model.name, version.name, *names), drift.result.value)
-                limited = model.drift_limit(drift.column, drift.method) is not None
+                limit = model.drift_limit(drift.column, drift.method)
+                limited = limit is not None and drift.reference == REFERENCE
                 if limited and drift.noise is not None:
                     families.add("ml_drift_noise", (model.name, version.name, *names), drift.noise)
         exported = (*EXPORTED_BINS, *model.export_bins)

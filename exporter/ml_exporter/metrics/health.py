@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ml_exporter.evaluation import ModelReport, VersionReport, violations
+from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport, violations
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
-from ml_exporter.stats.result import Unavailable
+from ml_exporter.stats.result import Reason, Unavailable, Value
 
 Missing = tuple[str, str, str, str]
 """Version, window, subject, reason."""
@@ -39,9 +39,13 @@ def unavailable(report: ModelReport) -> Iterator[Missing]:
     """Statistics of a whole version that cannot be computed, and why."""
     for version in report.versions:
         for window in version.windows:
-            for metric, result in window.quality.items():
+            where = (version.name, window.window.name)
+            for metric, result in window.quality.metrics.items():
                 if isinstance(result, Unavailable):
-                    yield version.name, window.window.name, f"quality:{metric}", result.reason
+                    yield *where, f"quality:{metric}", result.reason
+            if isinstance(window.quality.calibration, Unavailable):
+                yield *where, "quality:expected_calibration_error", window.quality.calibration.reason
+            yield from ((*where, "estimate", reason) for reason in _no_estimate(window))
     window_name = report.model.alert_window.name
     for difference in report.differences:
         if isinstance(difference.result, Unavailable):
@@ -49,6 +53,14 @@ def unavailable(report: ModelReport) -> Iterator[Missing]:
     for version in report.versions:
         if version.layout.profile is None:
             yield version.name, window_name, "drift", "no_profile"
+
+
+def _no_estimate(window: WindowReport) -> set[Reason]:
+    """Why nothing is estimated; where something is, the rest has its reason in the rows themselves."""
+    results = window.estimated.values()
+    if any(isinstance(result, Value) for result in results):
+        return set()
+    return {result.reason for result in results if isinstance(result, Unavailable)}
 
 
 def unavailable_columns(report: ModelReport) -> Counter[Missing]:

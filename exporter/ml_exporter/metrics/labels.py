@@ -14,9 +14,9 @@ def collect(families: Families, report: ModelReport, state: ModelState, hold: fl
     model = report.model.name
     for version in report.versions:
         for window in version.windows:
-            if window.coverage is not None:
+            if window.quality.coverage is not None:
                 labels = (model, version.name, window.window.name)
-                families.add("ml_label_coverage_ratio", labels, window.coverage)
+                families.add("ml_label_coverage_ratio", labels, window.quality.coverage)
     if report.model.labels is None:
         return
     shown = shows(state.born, report.time, hold)

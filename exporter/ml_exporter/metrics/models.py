@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ml_exporter.config import Model
-from ml_exporter.drift import Column, methods_of
-from ml_exporter.evaluation import REFERENCE
+from ml_exporter.drift import REFERENCE, Column, methods_of
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.profile import NumericColumn
@@ -29,6 +28,10 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
         families.add("ml_label_delay_limit_seconds", (model.name,), model.label_delay_limit)
     if model.labels is not None and model.labels.silence == "unknown":
         families.add("ml_label_coverage_limit", (model.name,), model.labels.min_coverage)
+    if model.seasonal is not None:
+        families.add("ml_seasonal_limit", (model.name,), model.seasonal.max)
+    if model.calibration is not None:
+        families.add("ml_calibration_error_limit", (model.name,), model.calibration.max)
     _targets(families, model)
     _limits(families, model, columns(layouts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_exporter.evaluation import ModelReport, VersionReport
+from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Result, Value
@@ -10,34 +10,63 @@ from ml_exporter.stats.result import Result, Value
 
 def collect(families: Families, report: ModelReport, hold: float) -> None:
     """Add a model's quality; counters born less than `hold` seconds ago show 0."""
+    model = report.model.name
     for version in report.versions:
-        _counters(families, report.model.name, version, shows(version.born, report.time, hold))
-        _windows(families, report.model.name, version)
-        _reference(families, report.model.name, version)
-    for difference in report.differences:
-        labels = (report.model.name, difference.metric, difference.baseline, difference.candidate, "paired")
-        _bounded(families, "ml_version_difference", labels, difference.result)
+        shown = shows(version.born, report.time, hold)
+        _counters(families, model, version, shown)
+        _detectors(families, model, version, shown)
+        for window in version.windows:
+            _window(families, (model, version.name, window.window.name), window)
+        _reference(families, model, version)
+    for found in report.differences:
+        labels = (model, found.metric, found.baseline, found.candidate, found.pairing)
+        _bounded(families, "ml_version_difference", labels, found.result)
+    for deviation in report.deviations:
+        _bounded(families, "ml_seasonal_deviation", (model, deviation.subject), deviation.result)
 
 
 def _counters(families: Families, model: str, version: VersionReport, shown: int) -> None:
     judged, labels = version.judged, (model, version.name)
-    confusion = (shown * judged["confusion"]).tolist()
     families.add("ml_labeled_predictions_total", labels, shown * judged.count("labelled"))
-    families.add("ml_good_predictions_total", labels, confusion[0][0] + confusion[1][1])
-    for actual, row in zip(("negative", "positive"), confusion, strict=True):
-        for predicted, count in zip(("negative", "positive"), row, strict=True):
+    families.add("ml_good_predictions_total", labels, shown * judged.count("good"))
+    found = version.task.confusion(judged)
+    if found is None:
+        return
+    names, confusion = found
+    for actual, row in zip(names, (shown * confusion).tolist(), strict=True):
+        for predicted, count in zip(names, row, strict=True):
             families.add("ml_confusion_total", (*labels, actual, predicted), count)
 
 
-def _windows(families: Families, model: str, version: VersionReport) -> None:
-    for window in version.windows:
-        labels = (model, version.name, window.window.name)
-        if window.mature:
-            families.add("ml_quality_samples", labels, window.labelled)
-        for metric, result in window.quality.items():
-            _bounded(families, "ml_quality", (*labels, metric), result)
-        for metric, value in window.recent.items():
-            families.add("ml_quality_recent", (*labels, metric), value)
+def _detectors(families: Families, model: str, version: VersionReport, shown: int) -> None:
+    for name, detector in version.detectors.items():
+        families.add("ml_concept_drift_state", (model, version.name, name), detector.level)
+        families.add("ml_concept_drift_total", (model, version.name, name), shown * detector.alarms)
+
+
+def _window(families: Families, labels: tuple[str, str, str], window: WindowReport) -> None:
+    found = window.quality
+    if found.mature:
+        families.add("ml_quality_samples", labels, found.labelled)
+    if found.effective is not None:
+        families.add("ml_quality_effective_samples", labels, found.effective)
+    for metric, result in found.metrics.items():
+        _bounded(families, "ml_quality", (*labels, metric), result)
+    for (metric, name), result in found.classes.items():
+        if isinstance(result, Value):
+            families.add("ml_class_quality", (*labels, metric, name), result.value)
+    for part in found.segments:
+        families.add("ml_segment_samples", (*labels, part.segment, part.value), part.rows)
+        for metric, result in part.quality.items():
+            _bounded(families, "ml_segment_quality", (*labels, metric, part.segment, part.value), result)
+    if isinstance(found.calibration, Value):
+        families.add("ml_calibration_error", labels, found.calibration.value)
+    if found.calibration_noise is not None:
+        families.add("ml_calibration_error_noise", labels, found.calibration_noise)
+    for metric, value in window.recent.items():
+        families.add("ml_quality_recent", (*labels, metric), value)
+    for metric, result in window.estimated.items():
+        _bounded(families, "ml_quality_estimated", (*labels, metric), result)
 
 
 def _reference(families: Families, model: str, version: VersionReport) -> None:

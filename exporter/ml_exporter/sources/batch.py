@@ -4,14 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
 NEGATIVE, POSITIVE, ABSENT, INVALID = 0, 1, -1, -2
-"""Codes of a binary prediction or label: the two classes, none given, and a value that is neither."""
+"""Codes of classes: the first two (all that a binary model has), none given, and a value that is none."""
+
+
+BINARY_CLASSES = ("negative", "positive")
+
+ClassArray: TypeAlias = NDArray[np.int16]
+"""Codes of classes, and those below 0 for none and for what is no class."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model answered in n rows.
+
+    `times` int64 microseconds since 1970. `scores` float64, NaN where none, infinity where something
+    else than a number: P(positive), the largest probability of several classes, or the predicted
+    number. `classes` int16 codes as above, all ABSENT where numbers are predicted. `details` float64:
+    the probability of each class, shape (n, k), or a predicted interval's ends, shape (n, 2); None
+    where the log has neither.
+    """
+
+    times: IntArray
+    scores: FloatArray
+    classes: ClassArray
+    details: FloatArray | None
+
+    def __len__(self) -> int:
+        return int(self.times.size)
 
 
 @dataclass(frozen=True)
@@ -33,12 +61,13 @@ class Numbers:
 class Predictions:
     """n accepted predictions.
 
-    `ids` uint64 (see `sql.id_hash`), `times` int64 microseconds since 1970, `versions` codes into
-    `version_names`, `scores` float64 with NaN where none and infinity where something else than a
-    number, `classes` and `labels` int8 as above (`labels` is None where the log has none), `latency`
-    seconds with NaN where none, `errors` true where the record carries one, `numbers` and
-    `categories` the features: a category is a code into `category_values` of the column, then its
-    length for an unseen one and length + 1 for missing.
+    `ids` uint64 (see `sql.id_hash`), `versions` codes into `version_names`, `labels` float64 with NaN
+    where there is none (None where the log has no labels at all), `latency` seconds with NaN where
+    none, `errors` true where the record carries one, `numbers` and `categories` the features: a
+    category is a code into `category_values` of the column, then its length for an unseen one and
+    length + 1 for missing. `times`, `scores`, `classes` and `details` as in Outputs, `classes` and
+    labels being codes into `class_names`, one more for a class that is not among them. `segments`
+    has those that are no categories: codes into the values given, then "other" and "missing".
     """
 
     ids: np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -46,13 +75,16 @@ class Predictions:
     versions: IntArray
     version_names: tuple[str, ...]
     scores: FloatArray
-    classes: np.ndarray[tuple[int], np.dtype[np.int8]]
-    labels: np.ndarray[tuple[int], np.dtype[np.int8]] | None
+    classes: ClassArray
+    labels: FloatArray | None
     latency: FloatArray
     errors: BoolArray
     numbers: Mapping[str, Numbers]
     categories: Mapping[str, IntArray]
     category_values: Mapping[str, Sequence[str]]
+    details: FloatArray | None = None
+    class_names: tuple[str, ...] = BINARY_CLASSES
+    segments: Mapping[str, tuple[IntArray, Sequence[str]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.times.size)
@@ -72,20 +104,27 @@ class Predictions:
             {name: column.take(rows) for name, column in self.numbers.items()},
             {name: codes[rows] for name, codes in self.categories.items()},
             self.category_values,
+            None if self.details is None else self.details[rows],
+            self.class_names,
+            {name: (codes[rows], names) for name, (codes, names) in self.segments.items()},
         )
 
 
 @dataclass(frozen=True)
 class Labels:
-    """n accepted labels: ids uint64, times int64 microseconds (read time where none), labels int8."""
+    """n accepted labels: ids uint64, times int64 microseconds (read time where none), labels float64.
+
+    A label is a number, or a code into `class_names`.
+    """
 
     ids: np.ndarray[tuple[int], np.dtype[np.uint64]]
     times: IntArray
-    labels: np.ndarray[tuple[int], np.dtype[np.int8]]
+    labels: FloatArray
+    class_names: tuple[str, ...] = BINARY_CLASSES
 
     def take(self, rows: BoolArray) -> Labels:
         """The rows where `rows` is true."""
-        return Labels(self.ids[rows], self.times[rows], self.labels[rows])
+        return Labels(self.ids[rows], self.times[rows], self.labels[rows], self.class_names)
 
 
 Outcomes = Counter[str]

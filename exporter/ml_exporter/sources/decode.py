@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 
 from ml_exporter.sources import outcomes, sql
-from ml_exporter.sources.batch import ABSENT, INVALID, Labels, Numbers, Outcomes, Predictions
+from ml_exporter.sources.answers import AnswerForm
+from ml_exporter.sources.batch import Labels, Numbers, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.database import Database
 from ml_exporter.sources.formats import READERS
+from ml_exporter.sources.names import Names
 from ml_exporter.sources.outcomes import Letter
 from ml_exporter.sources.reader import Columns, Reader
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
 VERSION_CODES = 64
 """So many versions are told apart; all others are "other"."""
-VERSION_LENGTH = 200
-"""Longer names of versions are "other"."""
+SEGMENT_CODES = 250
+"""So many values of a segment that is no category of the profile are told apart."""
 UNKNOWN_VERSION = "unknown"
 OTHER_VERSION = "other"
 
@@ -37,9 +39,6 @@ class Fields:
     timestamp: str | None
     id: str | None = None
     version: str | None = None
-    score: str | None = None
-    prediction: str | None = None
-    label: str | None = None
     latency_seconds: str | None = None
     error: str | None = None
 
@@ -47,28 +46,32 @@ class Fields:
 class PredictionDecoder:
     """Decodes blocks of a model's prediction log.
 
-    `numbers` and `categories` map feature names to dotted paths; `values` has each category
-    column's list; `versions` are names that are known beforehand; `database` is shared by decoders. Raises ValueError where the paths
-    contradict each other. Not for use by two threads at once.
+    `answers` says how an answer stands in a record. `numbers` and `categories` map feature names to
+    dotted paths; `values` has each category column's list; `segments` maps names of segments that are
+    no categories to their paths; `versions` are names that are known beforehand; `database` is shared
+    by decoders. Raises ValueError where the paths contradict each other. Not for use by two threads at
+    once.
     """
 
     def __init__(
         self,
         fields: Fields,
-        positive: str,
+        answers: AnswerForm,
         numbers: Mapping[str, str],
         categories: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
         versions: Sequence[str] = (),
         form: str = "jsonl",
+        segments: Mapping[str, str] = {},
         database: Database | None = None,
     ) -> None:
         self._fields = fields
-        self._positive = positive
+        self._answers = answers
         self._numbers = dict(numbers)
         self._categories = dict(categories)
         self._values = values
-        self._versions = list(versions)
+        self._versions = Names(fields.version, versions, VERSION_CODES) if fields.version else None
+        self._segments = {name: Names(path, (), SEGMENT_CODES) for name, path in segments.items()}
         self._types = self._column_types()
         lists = {f"c {name}": values[name] for name in categories}
         self._reader = READERS[form](self._types, _times(fields), lists, database)
@@ -79,9 +82,10 @@ class PredictionDecoder:
         """Decode a block; `now` is the wall clock in microseconds, which `future` is judged by."""
         self._reader.load(block)
         columns, sound = self._reader.columns(self._select)
-        if self._learn_versions(columns["version"]):
-            versions, _ = self._reader.columns({"version": self._select["version"]})
-            columns = {**columns, **versions}
+        learned = self._learn(columns)
+        if learned:
+            codes, _ = self._reader.columns({key: self._select[key] for key in learned})
+            columns = {**columns, **codes}
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=self._fields.id is not None)
         accepted = self._reasons == outcomes.ACCEPTED
         wrong = self._wrong_types(columns, sound, accepted)
@@ -95,9 +99,10 @@ class PredictionDecoder:
 
     def _column_types(self) -> dict[str, str]:
         """Return the type to read each path with: text where anything needs it as text."""
-        fields = self._fields
-        numbers = (fields.score, fields.latency_seconds, *self._numbers.values())
-        texts = (fields.timestamp, fields.id, fields.version, fields.prediction, fields.label, fields.error)
+        fields, answers = self._fields, self._answers
+        numbers = (fields.latency_seconds, *answers.numbers, *self._numbers.values())
+        segments = (names.path for names in self._segments.values())
+        texts = (fields.timestamp, fields.id, fields.version, fields.error, *answers.texts, *segments)
         types = {path: "DOUBLE" for path in numbers if path}
         return types | {path: "VARCHAR" for path in (*texts, *self._categories.values()) if path}
 
@@ -107,10 +112,9 @@ class PredictionDecoder:
         select = {
             "id": sql.id_hash(column(fields.id)) if fields.id else "0::UBIGINT",
             **_time_columns(self._reader, fields.timestamp),
-            "version": self._version_code(),
-            "class": _class_column(self._reader, fields.prediction, self._positive),
-            "label": _class_column(self._reader, fields.label, self._positive),
-            "score": self._number(fields.score),
+            **self._names(),
+            **self._answers.expressions(self._reader),
+            "score": self._number(self._answers.number),
             "latency": self._number(fields.latency_seconds),
             "error": f"coalesce({error}, '') NOT IN ('', 'false', 'null')",
         }
@@ -119,41 +123,41 @@ class PredictionDecoder:
             select[f"c {name}"] = sql.member(column(path), f"c {name}", len(self._values[name]))
         return select
 
+    def _names(self) -> dict[str, str]:
+        """Codes that hang on what was learned so far."""
+        found = {f"s {name}": names.expression(self._reader) for name, names in self._segments.items()}
+        return found | {"version": self._versions.expression(self._reader) if self._versions else "0"}
+
     def _number(self, path: str | None) -> str:
         if not path:
             return "NULL::DOUBLE"
         column = self._reader.column(path)
         return column if self._types[path] == "DOUBLE" else f"try_cast({column} AS DOUBLE)"
 
-    def _version_code(self) -> str:
-        if not self._fields.version:
-            return "0"
-        column = self._reader.column(self._fields.version)
-        known = sql.code(column, self._versions, -1)
-        return f"CASE WHEN {column} IS NULL THEN -2 ELSE {known} END"
-
-    def _learn_versions(self, codes: Any) -> bool:
-        """Take up names that are met for the first time; return whether there are any."""
-        free = VERSION_CODES - len(self._versions)
-        if not self._fields.version or free <= 0 or not np.any(codes == -1):
-            return False
-        found = self._reader.distinct(self._fields.version)
-        new = [name for name in found if name not in self._versions and len(name) <= VERSION_LENGTH]
-        self._versions += new[:free]
-        self._select["version"] = self._version_code()
-        return bool(new)
+    def _learn(self, columns: Columns) -> list[str]:
+        """Take up names that are met for the first time; return the columns that have any."""
+        every = {f"s {name}": names for name, names in self._segments.items()} | dict(self._answers.names)
+        if self._versions:
+            every["version"] = self._versions
+        learned = _learn(self._reader, columns, every)
+        if learned:
+            self._select |= self._names() | self._answers.expressions(self._reader)
+        return learned
 
     def _version_columns(self, codes: Any) -> tuple[IntArray, tuple[str, ...]]:
-        if not self._fields.version:
+        if self._versions is None:
             return np.zeros(codes.size, np.int64), (UNKNOWN_VERSION,)
-        names = (*self._versions, OTHER_VERSION, UNKNOWN_VERSION)
-        return np.where(codes < 0, len(names) + np.where(codes == -1, -2, -1), codes).astype(np.int64), names
+        return self._versions.codes(codes), (*self._versions.names, OTHER_VERSION, UNKNOWN_VERSION)
+
+    def _segment_columns(self, columns: Columns) -> dict[str, tuple[IntArray, Sequence[str]]]:
+        found = self._segments.items()
+        return {name: (names.codes(columns[f"s {name}"]), tuple(names.names)) for name, names in found}
 
     def _wrong_types(self, columns: Columns, sound: bool, accepted: BoolArray) -> dict[str, BoolArray]:
         """Return where a number should stand and something else does, by column."""
         numbers = {f"n {name}": path for name, path in self._numbers.items()}
-        if self._fields.score:
-            numbers["score"] = self._fields.score
+        if self._answers.number:
+            numbers["score"] = self._answers.number
         # What is read as text passes the strict look whatever it is.
         unsure = {key: path for key, path in numbers.items() if not (sound and self._types[path] == "DOUBLE")}
         null = {key: np.ma.getmaskarray(columns[key]) & accepted for key in unsure}
@@ -162,23 +166,23 @@ class PredictionDecoder:
 
     def _batch(self, columns: Columns, wrong: Mapping[str, BoolArray]) -> Predictions:
         versions, names = self._version_columns(columns["version"])
-        scores = _scores(columns["score"], wrong.get("score"))
-        classes = columns["class"].astype(np.int8)
-        derived = (classes == ABSENT) & np.isfinite(scores)
-        classes[derived] = scores[derived] >= 0.5
+        answered = self._answers.read(columns, _scores(columns["score"], wrong.get("score")))
         return Predictions(
             np.ma.filled(columns["id"], 0),
             np.ma.filled(columns["time"], 0),
             versions,
             names,
-            scores,
-            classes,
-            columns["label"].astype(np.int8) if self._fields.label else None,
+            answered.scores,
+            answered.classes,
+            answered.labels,
             np.ma.filled(columns["latency"], np.nan),
             columns["error"],
             {name: _numbers(columns[f"n {name}"], wrong.get(f"n {name}")) for name in self._numbers},
             {name: columns[f"c {name}"].astype(np.int64) for name in self._categories},
             self._values,
+            answered.details,
+            answered.class_names,
+            self._segment_columns(columns),
         )
 
 
@@ -186,39 +190,51 @@ class LabelDecoder:
     """Decodes blocks of a label log. Not for use by two threads at once."""
 
     def __init__(
-        self, fields: Fields, positive: str, form: str = "jsonl", database: Database | None = None
+        self, fields: Fields, answers: AnswerForm, form: str = "jsonl", database: Database | None = None
     ) -> None:
         assert fields.id
-        assert fields.label
         self._fields = fields
-        types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, fields.label) if path}
+        self._answers = answers
+        types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, *answers.texts) if path}
         self._reader = READERS[form](types, _times(fields), None, database)
         self._reasons: IntArray = np.zeros(0, np.int64)
         self._select = {
             "id": sql.id_hash(self._reader.column(fields.id)),
             **_time_columns(self._reader, fields.timestamp),
-            "label": _class_column(self._reader, fields.label, positive),
+            "label": answers.expressions(self._reader)["label"],
         }
 
     def decode(self, block: Block, now: int) -> tuple[Labels, Outcomes]:
         """Decode a block; a label without a time stamp takes `now` (microseconds)."""
         self._reader.load(block)
-        columns, _ = self._reader.columns(self._select)
+        columns = self._columns()
+        values, names = self._answers.labels(columns["label"])
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=True, needs_time=False)
         accepted = self._reasons == outcomes.ACCEPTED
-        self._reasons[accepted & (columns["label"] == ABSENT)] = outcomes.NO_LABEL
-        self._reasons[accepted & (columns["label"] == INVALID)] = outcomes.BAD_LABEL
+        self._reasons[accepted & np.isnan(values)] = outcomes.NO_LABEL
+        self._reasons[accepted & np.isinf(values)] = outcomes.BAD_LABEL
         accepted = self._reasons == outcomes.ACCEPTED
         outcomes.settle(self._reasons, self._reader, self._fields.id, None)
         times = np.where(np.ma.getmaskarray(columns["time"]), now, np.ma.filled(columns["time"], 0))
-        labels = Labels(np.ma.filled(columns["id"], 0), times, columns["label"].astype(np.int8))
+        labels = Labels(np.ma.filled(columns["id"], 0), times, values, names)
         return labels if accepted.all() else labels.take(accepted), outcomes.count(
             self._reasons, self._reader
         )
 
+    def _columns(self) -> Columns:
+        columns, _ = self._reader.columns(self._select)
+        if _learn(self._reader, columns, self._answers.names):
+            self._select["label"] = self._answers.expressions(self._reader)["label"]
+            columns, _ = self._reader.columns(self._select)
+        return columns
+
     def letters(self) -> list[Letter]:
         """Return what was rejected of the last block."""
         return outcomes.letters(self._reasons, self._reader)
+
+
+def _learn(reader: Reader, columns: Columns, every: Mapping[str, Names]) -> list[str]:
+    return [key for key, names in every.items() if names.learn(reader, columns[key])]
 
 
 def _times(fields: Fields) -> list[str]:
@@ -229,10 +245,6 @@ def _time_columns(reader: Reader, path: str | None) -> dict[str, str]:
     if not path:
         return {"time": "NULL::BIGINT", "timed": "false"}
     return {"time": reader.time(path), "timed": f"{reader.column(path)} IS NOT NULL"}
-
-
-def _class_column(reader: Reader, path: str | None, positive: str) -> str:
-    return sql.binary_class(reader.column(path), positive) if path else f"{ABSENT}::TINYINT"
 
 
 def _scores(column: Any, wrong: BoolArray | None) -> FloatArray:

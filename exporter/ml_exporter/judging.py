@@ -1,0 +1,114 @@
+"""Mature predictions become tallies: what every task counts, beside what the task itself does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_exporter.groups import Counts, Groups, by_group, count, merged, table
+from ml_exporter.hours import HOUR
+from ml_exporter.judged import Judged
+from ml_exporter.layout import Layout
+from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
+from ml_exporter.tally import Shape
+from ml_exporter.tasks.task import Task
+
+_COMMON: Mapping[str, tuple[tuple[int, ...], type[np.generic]]] = {
+    "mature": ((1,), np.int64),
+    "labelled": ((1,), np.int64),
+    "good": ((1,), np.int64),
+}
+
+
+class Judging:
+    """How the mature predictions of a version are counted: by its task, its profile and its segments.
+
+    `segments` is how many segments the model has, `values` how many codes each of them.
+    """
+
+    def __init__(self, task: Task, layout: Layout, segments: int = 0, values: int = 0) -> None:
+        self.task = task
+        self.layout = layout
+        self._segments = (segments, values)
+        self._label = layout.cells.get("label")
+        self._score = layout.cells.get("score")
+        hourly = layout.profile.hourly if layout.profile else {}
+        flat = (0.0,) * 24
+        self._expected = np.asarray([hourly.get(name, flat) for name in task.rhythm], np.float64)
+        own = {
+            "expected": ((len(task.rhythm),), np.float64),
+            "labels": ((self._label.bins if self._label else 0,), np.int64),
+            "selection": ((2, self._score.bins if self._score else 0), np.int64),
+            "segment_rows": ((segments, values), np.int64),
+            "segments": ((segments, values, len(task.segment_columns)), np.float64),
+        }
+        # What depends on the profile comes last, so that counters outlive a change of it.
+        lasting = len(_COMMON) + (len(task.arrays) if task.stable else 0)
+        self.shape = Shape({**_COMMON, **task.arrays, **own}, task.histogram, lasting)
+
+    def count(self, rows: Judged, steps: Sequence[int], clock: int) -> Counts:
+        """Count rows; `clock` (microseconds) is where the quality windows end."""
+        groups = Groups(rows.times, steps, clock)
+        group, n, labelled = groups.of_row, len(groups), rows.labelled
+        known, members = rows.take(labelled), group[labelled]
+        tables: dict[str, NDArray[Any]] = {
+            "mature": count(group, n),
+            "labelled": count(members, n),
+            "good": count(members[self.task.good(known)], n),
+            "expected": self._rhythm(known, members, n),
+            "labels": self._label_bins(known, members, n),
+            "selection": self._selection(rows, labelled, group, n),
+            "segment_rows": self._segment_counts(known, members, n),
+            "segments": self._segment_sums(known, members, n),
+            **self.task.tables(known, members, n),
+        }
+        return merged(tables, groups, self.shape, "mature", self.task.histograms(known, members, n))
+
+    def _rhythm(self, rows: Judged, group: IntArray, n: int) -> FloatArray:
+        """What the profile's hours of the day lead one to expect of the task's sums."""
+        hours = (rows.times // HOUR) % 24
+        values = self._expected[:, hours] * ~np.isnan(self.task.rhythmic(rows))
+        return by_group(values.T, group, n)
+
+    def _label_bins(self, rows: Judged, group: IntArray, n: int) -> IntArray:
+        if self._label is None:
+            return np.zeros((n, 0), np.int64)
+        codes = self.task.label_codes(self.layout, self._label, rows.labels)
+        # A label that no bin holds (infinite) is counted nowhere.
+        held = codes < self._label.bins
+        return table(group[held], codes[held], n, self._label.bins)
+
+    def _selection(self, rows: Judged, labelled: BoolArray, group: IntArray, n: int) -> IntArray:
+        """Scores by bin: of the labelled rows, and of all."""
+        if self._score is None:
+            return np.zeros((n, 2, 0), np.int64)
+        bins = self._score.bins
+        codes = self._score.numeric_codes(rows.scores, np.isnan(rows.scores))
+        held = codes < bins
+        parts = [table(group[part], codes[part], n, bins) for part in (held & labelled, held)]
+        return np.stack(parts, axis=1)
+
+    def _segment_counts(self, rows: Judged, group: IntArray, n: int) -> IntArray:
+        """Labelled rows by segment and value, shape (n, segments, values)."""
+        count_, values = self._segments
+        if not count_ or rows.segments is None:
+            return np.zeros((n, count_, values), np.int64)
+        return np.stack([table(group, codes, n, values) for codes in rows.segments.T], axis=1)
+
+    def _segment_sums(self, rows: Judged, group: IntArray, n: int) -> FloatArray:
+        """Sums of the task's columns by segment and value, shape (n, segments, values, columns)."""
+        count_, values = self._segments
+        columns = self.task.segment_columns
+        sums = np.zeros((n, count_, values, len(columns)), np.float64)
+        if not count_ or rows.segments is None or not len(rows):
+            return sums
+        weights = self.task.segment_rows(rows)
+        for segment, codes in enumerate(rows.segments.T):
+            cell = group * values + codes
+            for column, weight in enumerate(weights.T):
+                added = np.bincount(cell, weights=weight, minlength=n * values)
+                sums[:, segment, :, column] = added.reshape(n, values)
+        return sums

@@ -1,0 +1,196 @@
+"""Binary classification: P(positive), a decision, and a label that is positive or negative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_exporter.config_model import QualityValue
+from ml_exporter.groups import by_group, count, table
+from ml_exporter.judged import Judged
+from ml_exporter.sources.batch import BINARY_CLASSES, NEGATIVE, POSITIVE
+from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
+from ml_exporter.stats.binary_effects import (
+    COLUMNS,
+    BinaryBlocks,
+    binary_design_effects,
+    gains_design_effect,
+)
+from ml_exporter.stats.calibration import BINS
+from ml_exporter.stats.classification import (
+    BINARY_METRICS,
+    BINARY_RATES,
+    BinaryCounts,
+    BinaryEvidence,
+    Gains,
+    quality_value,
+    row_brier,
+    row_log_loss,
+)
+from ml_exporter.stats.result import Result
+from ml_exporter.stats.scores import ScoreHistogram
+from ml_exporter.stats.sums import RowSums
+from ml_exporter.tally import Tally
+from ml_exporter.tasks.task import Evidence, Task, split
+
+_METRICS = {**BINARY_METRICS, **BINARY_RATES}
+_CELLS = [3, 1, 2, 0]
+"""Places of tp, fp, fn and tn in the confusion counts [actual, predicted]."""
+_BIN_EDGES = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
+
+
+class Binary(Task):
+    """Counts and metrics of binary models; `gains` is what a row of each cell is worth."""
+
+    classes = BINARY_CLASSES
+    rhythm = COLUMNS
+    name = "binary"
+    watched_loss = "accuracy"
+    answer_column = "score"
+    loss_names = ("accuracy", "brier_score", "log_loss")
+    recent_metrics = ("accuracy", "precision", "recall", "f1", "brier_score", "log_loss")
+    histogram = ScoreHistogram
+    segment_columns = ("tn", "fp", "fn", "tp", "scored", "log", "log²", "brier", "brier²")
+
+    def __init__(self, scored: bool, gains: QualityValue | None = None) -> None:
+        self.main_loss = "brier_score" if scored else "accuracy"
+        self._gains = Gains(gains.tp, gains.fp, gains.fn, gains.tn) if gains else None
+        self.metrics = (*_METRICS, *(["quality_value"] if gains else []))
+        self.arrays = {
+            "confusion": ((2, 2), np.int64),  # [actual, predicted]
+            "scored": ((1,), np.int64),  # labelled rows that carry a score
+            "losses": ((4,), np.float64),  # sums of log loss, its square, squared error, its square
+            "calibration": ((BINS, 3), np.float64),  # rows, sum of scores, positives
+        }
+
+    def losses(self, rows: Judged) -> Mapping[str, FloatArray]:
+        """Losses of the decision and of the score."""
+        scored, decided = _scored(rows), _decided(rows)
+        positive, scores = rows.labels == POSITIVE, np.where(scored, rows.scores, 0.5)
+        return {
+            "accuracy": np.where(decided, rows.classes != rows.labels, np.nan),
+            "brier_score": np.where(scored, row_brier(scores, positive), np.nan),
+            "log_loss": np.where(scored, row_log_loss(scores, positive), np.nan),
+        }
+
+    def good(self, rows: Judged) -> BoolArray:
+        """Rows whose decision was the label."""
+        return np.asarray(_decided(rows) & (rows.classes == rows.labels), np.bool_)
+
+    def tables(self, rows: Judged, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
+        """Confusion counts, losses and calibration bins."""
+        decided, scored = _decided(rows), _scored(rows)
+        cells = (rows.labels[decided] * 2 + rows.classes[decided]).astype(np.int64)
+        scores, positive = rows.scores[scored], rows.labels[scored] == POSITIVE
+        log, brier = row_log_loss(scores, positive), row_brier(scores, positive)
+        losses = np.stack([log, log * log, brier, brier * brier], axis=1)
+        return {
+            "confusion": table(group[decided], cells, n, 4).reshape(n, 2, 2),
+            "scored": count(group[scored], n),
+            "losses": by_group(losses, group[scored], n),
+            "calibration": _calibration(scores, positive, group[scored], n),
+        }
+
+    def histograms(self, rows: Judged, group: IntArray, n: int) -> Sequence[ScoreHistogram]:
+        """Scores by label."""
+        scored = _scored(rows)
+        parts = split(group[scored], n, rows.scores[scored], rows.labels[scored] == POSITIVE)
+        return [ScoreHistogram.of(scores, positive) for scores, positive in parts]
+
+    def rhythmic(self, rows: Judged) -> FloatArray:
+        """Cells of the decided rows, losses of the scored ones."""
+        decided, losses = _decided(rows), self.losses(rows)
+        cell = np.where(decided, rows.labels * 2 + rows.classes, np.nan)
+        cells = [np.where(decided, cell == place, np.nan) for place in _CELLS]
+        return np.stack([*cells, losses["log_loss"], losses["brier_score"]])
+
+    def effects(self, blocks: Sequence[Tally]) -> dict[str, float]:
+        """Each metric has its own: what correlates the score's loss may leave the decision alone."""
+        if not blocks:
+            return {}
+        rows = np.asarray([block["scored"] for block in blocks], np.float64)
+        losses = np.asarray([block["losses"] for block in blocks])
+        found = BinaryBlocks(
+            np.asarray([block["confusion"].ravel()[_CELLS] for block in blocks], np.float64),
+            np.concatenate([rows, losses[:, :2]], axis=1),
+            np.concatenate([rows, losses[:, 2:]], axis=1),
+            np.asarray([block["expected"] for block in blocks]),
+        )
+        effects = {name: effect.value for name, effect in binary_design_effects(found).items()}
+        if effects and self._gains is not None:
+            gains = np.asarray([self._gains.tp, self._gains.fp, self._gains.fn, self._gains.tn])
+            own = gains_design_effect(found, gains)
+            effects["quality_value"] = own.value if own else 1.0
+        return effects
+
+    def quality(self, evidence: Evidence) -> dict[str, Result]:
+        """Every binary metric."""
+        found = binary_evidence(evidence.whole)
+        results = {name: metric(found, evidence.effect(name)) for name, metric in _METRICS.items()}
+        if self._gains is not None:
+            effect = evidence.effect("quality_value")
+            results["quality_value"] = quality_value(found.confusion, self._gains, effect)
+        return results
+
+    def segment_rows(self, rows: Judged) -> FloatArray:
+        """One column for each cell of the confusion matrix, then the scored rows and their losses."""
+        values = np.zeros((len(rows), len(self.segment_columns)))
+        decided, scored = np.flatnonzero(_decided(rows)), _scored(rows)
+        cells = (rows.labels[decided] * 2 + rows.classes[decided]).astype(np.int64)
+        values[decided, cells] = 1.0
+        losses = self.losses(rows)
+        log, brier = (np.where(scored, losses[name], 0.0) for name in ("log_loss", "brier_score"))
+        values[:, 4:] = np.stack([scored, log, log * log, brier, brier * brier], axis=1)
+        return values
+
+    def segment_quality(self, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
+        """All metrics but those that need the scores' order."""
+        tn, fp, fn, tp, scored = (int(value) for value in sums[:5])
+        log, log2, brier, brier2 = sums[5:].tolist()
+        found = BinaryEvidence(
+            BinaryCounts(tp, fp, fn, tn),
+            RowSums(scored, log, log2),
+            RowSums(scored, brier, brier2),
+            ScoreHistogram.empty(),
+        )
+        names = [name for name in _METRICS if name not in ("roc_auc", "average_precision")]
+        return {name: _METRICS[name](found, effects.get(name, 1.0)) for name in names}
+
+    def class_quality(self, *_: object) -> dict[tuple[str, str], Result]:
+        """Both classes are told by precision, recall and specificity."""
+        return {}
+
+    def confusion(self, tally: Tally) -> tuple[tuple[str, ...], IntArray]:
+        """Counts by label and decision."""
+        return self.classes, tally["confusion"]
+
+
+def binary_evidence(judged: Tally) -> BinaryEvidence:
+    """What the binary metrics are computed from."""
+    (tn, fp), (fn, tp) = judged["confusion"].tolist()
+    scored = judged.count("scored")
+    log, log_squares, brier, brier_squares = judged["losses"].tolist()
+    scores = judged.histogram
+    return BinaryEvidence(
+        BinaryCounts(tp, fp, fn, tn),
+        RowSums(scored, log, log_squares),
+        RowSums(scored, brier, brier_squares),
+        scores if isinstance(scores, ScoreHistogram) else ScoreHistogram.empty(),
+    )
+
+
+def _calibration(scores: FloatArray, positive: BoolArray, group: IntArray, n: int) -> FloatArray:
+    cells = group * BINS + np.searchsorted(_BIN_EDGES, scores)
+    sums = [np.bincount(cells, weights=weight, minlength=n * BINS) for weight in (None, scores, positive)]
+    return np.stack(sums, axis=1).reshape(n, BINS, 3).astype(np.float64)
+
+
+def _decided(rows: Judged) -> BoolArray:
+    return np.asarray(rows.labelled & (rows.classes >= NEGATIVE), np.bool_)
+
+
+def _scored(rows: Judged) -> BoolArray:
+    return np.asarray(rows.labelled & (rows.scores >= 0.0) & (rows.scores <= 1.0), np.bool_)

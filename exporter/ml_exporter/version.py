@@ -1,0 +1,136 @@
+"""What is counted of one version of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ml_exporter.concept import Watch
+from ml_exporter.groups import Counts
+from ml_exporter.hours import Hours, by_hour
+from ml_exporter.judged import Judged
+from ml_exporter.judging import Judging
+from ml_exporter.store import PaneKey
+from ml_exporter.tally import Shape, Tally, input_shape
+from ml_exporter.windows import BLOCK, Panes
+
+INPUT_HOURS = ("rows", "positives")
+"""Columns of an hour that are counted as predictions are read."""
+TOTAL, HOURS = "", "hours"
+"""Names that stand in a window's place: for the counts since ever, and for those by hour."""
+
+
+class VersionState:
+    """Counts of one version: since ever, per window and per hour, and what watches its losses."""
+
+    def __init__(self, judging: Judging, watch: Watch, steps: Sequence[int], born: float) -> None:
+        self.judging = judging
+        self.layout = layout = judging.layout
+        self.born = born
+        self.newest = 0
+        self.shapes: dict[str, Shape] = {
+            "inputs": input_shape(layout.size, len(layout.cells), layout.estimated),
+            "judged": judging.shape,
+        }
+        self.totals = {kind: Tally.zeros(shape) for kind, shape in self.shapes.items()}
+        self.panes = {kind: [Panes(step) for step in steps] for kind in self.shapes}
+        self.hours = Hours((*INPUT_HOURS, *loss_columns(judging.task.loss_names)))
+        self.watch = watch
+        self._steps = steps
+
+    def add_inputs(self, counts: Counts) -> None:
+        """Merge what reading predictions has counted."""
+        self._add("inputs", counts)
+        self.hours.add(counts.hours, INPUT_HOURS)
+
+    def judge(self, rows: Judged, clock: int) -> None:
+        """Count mature rows, in the order of time; `clock` is where the quality windows end."""
+        self._add("judged", self.judging.count(rows, self._steps, clock))
+        known = rows.take(rows.labelled)
+        losses = self.judging.task.losses(known)
+        for name, loss in losses.items():
+            valid = np.isfinite(loss)
+            values = loss[valid]
+            sums = by_hour(known.times[valid], (np.ones(values.size), values, values * values))
+            self.hours.add(sums, loss_columns((name,)))
+        self.watch.update(known, losses, self._labels_a_year())
+
+    def window(self, kind: str, index: int, time: int) -> Tally:
+        """Counts in a window at `time` (microseconds)."""
+        return Tally.sum(self.shapes[kind], (tally for _, tally in self.panes[kind][index].at(time)))
+
+    def blocks(self, index: int, time: int) -> list[Tally]:
+        """Judged counts in a window at `time`, by blocks of panes that are aligned to absolute time."""
+        blocks: dict[int, list[Tally]] = {}
+        for pane, tally in self.panes["judged"][index].at(time):
+            blocks.setdefault(pane // BLOCK, []).append(tally)
+        return [Tally.sum(self.shapes["judged"], parts) for parts in blocks.values()]
+
+    def prune(self, clock: int, judged_clock: int) -> None:
+        """Forget what no window from the clocks on can reach."""
+        for kind, time in (("inputs", clock), ("judged", judged_clock)):
+            for panes in self.panes[kind]:
+                panes.prune(time)
+        self.hours.prune(judged_clock)
+
+    def changed(self, windows: Sequence[str]) -> Iterator[tuple[tuple[str, str, int], bytes | None]]:
+        """What is new since it was saved, as (kind, window, pane) and bytes; None where it is gone."""
+        for kind, rings in self.panes.items():
+            yield (kind, TOTAL, 0), self.totals[kind].to_bytes(self.shapes[kind])
+            for window, panes in zip(windows, rings, strict=True):
+                for pane in panes.changed:
+                    tally = panes.tallies.get(pane)
+                    yield (kind, window, pane), tally.to_bytes(self.shapes[kind]) if tally else None
+        for hour in self.hours.changed:
+            sums = self.hours.sums.get(hour)
+            yield (HOURS, HOURS, hour), None if sums is None else sums.astype("<f8").tobytes()
+
+    def saved(self) -> None:
+        """Take note that what has changed is written."""
+        for rings in self.panes.values():
+            for panes in rings:
+                panes.changed.clear()
+        self.hours.changed.clear()
+
+    def restore(self, key: PaneKey, data: bytes, windows: Sequence[str], same: bool) -> bool:
+        """Take over stored counts; returns false where they mean something else now.
+
+        `same` tells that the profile has not changed since. Otherwise only what does not depend on it
+        is taken over: counters, and quality of tasks whose classes no profile names.
+        """
+        _, kind, window, pane = key
+        if kind == HOURS:
+            sums = np.frombuffer(data, "<f8").astype(np.float64)
+            if sums.size == len(self.hours.columns):
+                self.hours.sums[pane] = sums
+            return sums.size == len(self.hours.columns)
+        shape = self.shapes[kind]
+        read = Tally.from_bytes if same else Tally.lasting
+        if window == TOTAL:
+            self.totals[kind] = read(shape, data)
+            return True
+        lasts = same or (kind == "judged" and self.judging.task.stable)
+        if not lasts or window not in windows:
+            return False
+        self.panes[kind][windows.index(window)].tallies[pane] = read(shape, data)
+        return True
+
+    def _labels_a_year(self) -> float:
+        """How many labelled rows a year has, at the pace of the hours that are kept."""
+        hours = self.hours.sums
+        if len(hours) < 2:
+            return 0.0
+        column = loss_columns((self.judging.task.watched_loss,))[:1]
+        rows = float(self.hours.table(column, list(hours)).sum())
+        return rows / (max(hours) - min(hours) + 1) * 24 * 365
+
+    def _add(self, kind: str, counts: Counts) -> None:
+        self.totals[kind] = self.totals[kind] + counts.total
+        for (window, pane), tally in counts.panes.items():
+            self.panes[kind][window].add(pane, tally)
+
+
+def loss_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns that an hour keeps of each loss."""
+    return tuple(f"{name} {sum_}" for name in names for sum_ in ("rows", "sum", "squares"))

@@ -65,6 +65,7 @@ MEANINGS = {
     "models[].latency": "limit: seconds above which a prediction counts as slow",
     "models[].version_limit": "versions with labels of their own; the rest is `other`",
     "models[].segment_limit": "values of a segment that are told apart (the profile's most frequent, else the first met); the rest is `other`",
+    "models[].segment_roc_auc": "whether ROC AUC is computed by segment too, from 64 bins of the score (binary); costs memory",
     "models[].class_limit": "classes that are told apart (those of the score mapping or the profile, else the first met); the rest is `other`",
     "models[].export_bins": "columns whose bins are exported, besides score and prediction",
     "models[].cadence": "`batch`: logs come in bursts",

@@ -180,6 +180,33 @@ def test_numbers_are_judged_as_scikit_learn_judges_them(tmp_path: Path) -> None:
     assert version.judged.count("good") == np.count_nonzero(errors <= 5.0)
 
 
+def test_roc_auc_of_segments_where_it_is_asked_for(tmp_path: Path) -> None:
+    target = {"roc_auc": {"min": 0.6}, "accuracy": {"min": 0.5}}
+    for asked in (True, False):
+        folder = tmp_path / str(asked)
+        folder.mkdir()
+        site = site_of(folder, "binary", fields(), segments=["k"], quality=target, segment_roc_auc=asked)
+        draw = np.random.default_rng(6)
+        truth = draw.random(N) < 0.4
+        scores = np.clip(draw.normal(0.35 + 0.25 * truth, 0.2), 0.001, 0.999).round(4)
+        for row in range(N):
+            record = {
+                "id": f"id-{row}",
+                "ts": stamp(row / 4),
+                "version": "1",
+                "features": {"k": "ab"[row % 2]},
+            }
+            site.predict({**record, "score": scores[row], "prediction": bool(scores[row] > 0.5)}, name="m")
+            site.label({**label(row, row / 4 + 1), "label": bool(truth[row])}, name="m")
+        parts = {part.value: part for part in report(site, 400).versions[0].windows[-1].quality.segments}
+        assert set(parts["a"].quality) == ({"roc_auc", "accuracy"} if asked else {"accuracy"})
+        if asked:
+            own = np.arange(N) % 2 == 0
+            found = parts["a"].quality["roc_auc"]
+            assert isinstance(found, Value)
+            assert found.value == pytest.approx(reference.roc_auc_score(truth[own], scores[own]), abs=5e-3)
+
+
 def test_a_prediction_that_is_no_number_is_not_judged_and_a_label_that_is_none_is_rejected(
     tmp_path: Path,
 ) -> None:

@@ -209,6 +209,7 @@ class Model(Section):
     latency: Latency | None = None
     version_limit: Count = 5
     segment_limit: Count = 20
+    segment_roc_auc: bool = False
     class_limit: Count = 20
     export_bins: tuple[Name, ...] = ()
     cadence: Literal["stream", "batch"] = "stream"

@@ -110,7 +110,7 @@ def evaluate(
         state.model,
         time / MICROSECONDS,
         versions,
-        tuple(differences(state, other)),
+        tuple(differences(state, other, time - round(state.model.maturity * MICROSECONDS))),
         tuple(deviations(state, time)),
         pending,
     )

@@ -44,6 +44,7 @@ class Judging:
             "selection": ((2, self._score.bins if self._score else 0), np.int64),
             "segment_rows": ((segments, values), np.int64),
             "segments": ((segments, values, len(task.segment_columns)), np.float64),
+            "segment_scores": ((segments, values, task.segment_bins, 2), np.int64),
         }
         # What depends on the profile comes last, so that counters outlive a change of it.
         lasting = len(_COMMON) + (len(task.arrays) if task.stable else 0)
@@ -63,6 +64,7 @@ class Judging:
             "selection": self._selection(rows, labelled, group, n),
             "segment_rows": self._segment_counts(known, members, n),
             "segments": self._segment_sums(known, members, n),
+            "segment_scores": self._segment_scores(known, members, n),
             **self.task.tables(known, members, n),
         }
         return merged(tables, groups, self.shape, "mature", self.task.histograms(known, members, n))
@@ -97,6 +99,19 @@ class Judging:
         if not count_ or rows.segments is None:
             return np.zeros((n, count_, values), np.int64)
         return np.stack([table(group, codes, n, values) for codes in rows.segments.T], axis=1)
+
+    def _segment_scores(self, rows: Judged, group: IntArray, n: int) -> IntArray:
+        """Scored rows by segment, value, bin of the score and label, where the task ranks segments."""
+        (count_, values), bins = self._segments, self.task.segment_bins
+        found = np.zeros((n, count_, values, bins, 2), np.int64)
+        if not bins or rows.segments is None:
+            return found
+        scored, cells = self.task.segment_cells(rows)
+        for segment, codes in enumerate(rows.segments[scored].T):
+            cell = (group[scored] * values + codes) * bins * 2 + cells
+            counted = np.bincount(cell, minlength=n * values * bins * 2)
+            found[:, segment] = counted.reshape(n, values, bins, 2)
+        return found
 
     def _segment_sums(self, rows: Judged, group: IntArray, n: int) -> FloatArray:
         """Sums of the task's columns by segment and value, shape (n, segments, values, columns)."""

@@ -10,7 +10,6 @@ from scipy.special import ndtri
 
 from ml_exporter.config import Model
 from ml_exporter.slots import Slots
-from ml_exporter.stats.arrays import FloatArray
 from ml_exporter.stats.calibration import CalibrationCounts, calibration_noise, expected_calibration_error
 from ml_exporter.stats.intervals import CONFIDENCE
 from ml_exporter.stats.result import Reason, Result, Unavailable, Value
@@ -62,7 +61,7 @@ def qualities(
     effects: dict[str, float] = {}
     found, counts = [], []
     for index in reversed(range(len(model.windows))):
-        blocks = version.blocks(index, time)
+        blocks = list(version.blocks(index, time).values())
         effects = version.judging.task.effects(blocks) or effects
         whole = Tally.sum(version.shapes["judged"], blocks)
         evidence = Evidence(whole, blocks, effects)
@@ -127,7 +126,8 @@ def _segments(
     model: Model, task: Task, evidence: Evidence, segments: Mapping[str, Slots]
 ) -> Iterator[SegmentQuality]:
     """Quality of each segment's values, for the metrics that have a target."""
-    sums, counts = evidence.whole["segments"], evidence.whole["segment_rows"]
+    judged = evidence.whole
+    sums, counts, scores = judged["segments"], judged["segment_rows"], judged["segment_scores"]
     many = int(np.count_nonzero(counts >= FEWEST))
     wider = widening(many)
     effects = {metric: evidence.effect(metric) * wider for metric in task.metrics}
@@ -135,13 +135,10 @@ def _segments(
         for code in np.flatnonzero(counts[number]).tolist():
             value = slots.label(code)
             if value is not None:
-                quality = _targeted(model, task, sums[number, code], effects)
+                cell = number, code
+                found = task.segment_quality(sums[cell], scores[cell], effects)
+                quality = {name: result for name, result in found.items() if name in model.quality}
                 yield SegmentQuality(name, value, int(counts[number, code]), quality)
-
-
-def _targeted(model: Model, task: Task, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
-    found = task.segment_quality(sums, effects)
-    return {name: result for name, result in found.items() if name in model.quality}
 
 
 def widening(looks: int) -> float:

@@ -60,12 +60,12 @@ class VersionState:
         """Counts in a window at `time` (microseconds)."""
         return Tally.sum(self.shapes[kind], (tally for _, tally in self.panes[kind][index].at(time)))
 
-    def blocks(self, index: int, time: int) -> list[Tally]:
+    def blocks(self, index: int, time: int) -> dict[int, Tally]:
         """Judged counts in a window at `time`, by blocks of panes that are aligned to absolute time."""
         blocks: dict[int, list[Tally]] = {}
         for pane, tally in self.panes["judged"][index].at(time):
             blocks.setdefault(pane // BLOCK, []).append(tally)
-        return [Tally.sum(self.shapes["judged"], parts) for parts in blocks.values()]
+        return {block: Tally.sum(self.shapes["judged"], parts) for block, parts in blocks.items()}
 
     def prune(self, clock: int, judged_clock: int) -> None:
         """Forget what no window from the clocks on can reach."""

@@ -7,7 +7,6 @@ from ml_exporter.stats.binary_effects import (
     BinaryBlocks,
     binary_design_effects,
     gains_design_effect,
-    hourly_profile,
 )
 from ml_exporter.stats.classification import (
     BinaryCounts,
@@ -15,7 +14,7 @@ from ml_exporter.stats.classification import (
     row_brier,
     row_log_loss,
 )
-from ml_exporter.stats.design_effect import BLOCKS, design_effect
+from ml_exporter.stats.design_effect import BLOCKS, design_effect, hourly_mean
 from ml_exporter.stats.result import Value
 
 USUAL = Model(prevalence=0.2, separation=1.5, threshold=0.35)
@@ -95,7 +94,8 @@ def test_a_daily_rhythm_alone_widens_bounds_by_less_than_a_fifth() -> None:
 
     hours, (scores, predictions, labels) = day(100_000)
     losses = row_log_loss(scores, labels), row_brier(scores, labels)
-    profile = hourly_profile(hours, predictions, labels, *losses)
+    cells = (predictions & labels, predictions & ~labels, ~predictions & labels, ~predictions & ~labels)
+    profile = np.stack([hourly_mean(hours, column.astype(float)) for column in (*cells, *losses)], axis=1)
     widths: dict[bool, list[list[float]]] = {True: [], False: []}
     for _ in range(100):
         hours, rows = day(5_000)

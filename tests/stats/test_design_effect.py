@@ -6,7 +6,6 @@ from ml_exporter.stats.design_effect import (
     BLOCKS,
     DesignEffect,
     design_effect,
-    hour_shares,
     hourly_mean,
     of_residuals,
 )
@@ -136,14 +135,3 @@ def test_hourly_mean_invents_no_rhythm() -> None:
 def test_hourly_mean_of_next_to_nothing_is_flat(hours: list[int], losses: list[float]) -> None:
     found = hourly_mean(np.array(hours, np.int64), np.array(losses))
     assert found.tolist() == [2.0 if losses else 0.0] * 24
-
-
-def test_hour_shares_are_the_time_in_each_hour() -> None:
-    day = 1_700_006_400.0  # midnight, UTC
-    shares = hour_shares(day + 3_600 * np.array([0.0, 5.75, 23.5]), 3_600.0)
-    assert shares[0].tolist() == [1.0] + 23 * [0.0]
-    assert (shares[1, 5], shares[1, 6]) == pytest.approx((0.25, 0.75))
-    assert (shares[2, 23], shares[2, 0]) == pytest.approx((0.5, 0.5))
-    long = hour_shares(np.array([day + 1_800]), 36 * 3_600.0)[0]
-    assert long[:2] == pytest.approx([1.5 / 36, 2 / 36])
-    assert long.sum() == pytest.approx(1.0)

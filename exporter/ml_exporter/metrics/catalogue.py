@@ -250,12 +250,14 @@ QUALITY = (
     _gauge(
         "ml_version_difference_lower",
         "model metric baseline candidate pairing",
-        "Lower 95 % bound of ml_version_difference, valid at every look; above 0 the candidate is better.",
+        "Lower 95 % bound of ml_version_difference, valid at every look (of roc_auc and f1 at this one only); above 0 "
+        "the candidate is better. Unpaired, rows must be assigned to the versions at random.",
     ),
     _gauge(
         "ml_version_difference_upper",
         "model metric baseline candidate pairing",
-        "Upper 95 % bound of ml_version_difference, valid at every look; below 0 the candidate is worse.",
+        "Upper 95 % bound of ml_version_difference, valid at every look (of roc_auc and f1 at this one only); below 0 "
+        "the candidate is worse. Unpaired, rows must be assigned to the versions at random.",
     ),
 )
 

@@ -13,15 +13,14 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ml_exporter.stats.arrays import BoolArray, FloatArray
-from ml_exporter.stats.design_effect import DesignEffect, design_effect, hourly_mean, of_residuals
+from ml_exporter.stats.arrays import FloatArray
+from ml_exporter.stats.design_effect import DesignEffect, design_effect, of_residuals
 
 Direction: TypeAlias = Callable[[FloatArray], FloatArray]
 
 COLUMNS = ("tp", "fp", "fn", "tn", "log_loss", "brier_score")
-"""Columns of `BinaryBlocks.expected` and `hourly_profile`."""
+"""Columns of `BinaryBlocks.expected`."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,22 +55,6 @@ def binary_design_effects(blocks: BinaryBlocks) -> Mapping[str, DesignEffect]:
 def gains_design_effect(blocks: BinaryBlocks, gains: FloatArray) -> DesignEffect | None:
     """Design effect of the mean of a gain per cell; `gains` (4,): tp, fp, fn, tn."""
     return _along(blocks, gains) or design_effect(_rows_only(blocks.cells))
-
-
-def hourly_profile(
-    hours: NDArray[np.integer],
-    predictions: BoolArray,
-    labels: BoolArray,
-    log_loss: FloatArray,
-    brier: FloatArray,
-) -> FloatArray:
-    """Mean of each of `COLUMNS` at each hour of the day, shape (24, 6), from n rows of a reference.
-
-    With `hour_shares` it gives `BinaryBlocks.expected`: rows of a block by hour (b, 24) @ this.
-    """
-    cells = (predictions & labels, predictions & ~labels, ~predictions & labels, ~predictions & ~labels)
-    columns = (*(cell.astype(np.float64) for cell in cells), log_loss, brier)
-    return np.stack([hourly_mean(hours, column) for column in columns], axis=1)
 
 
 def _of_cells(blocks: BinaryBlocks) -> Iterator[tuple[str, DesignEffect]]:

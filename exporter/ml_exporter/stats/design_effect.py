@@ -35,8 +35,6 @@ FEWEST_BLOCKS = 6
 HOURS = 24
 
 _FEWEST_EQUAL = 4.0  # blocks as full as these are (1 / sum of squared weights)
-_DAY = 86_400.0
-_HOUR = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +122,3 @@ def _components(rows: FloatArray, means: FloatArray, residue: float) -> tuple[fl
     spread = float(np.sum(rows * np.square(means - np.sum(rows * means) / n)))
     between = (spread - (groups - 1) * within) / (n - float(np.sum(rows**2)) / n)
     return max(between, 0.0), max(within, np.finfo(np.float64).tiny)
-
-
-def hour_shares(starts: FloatArray, length: float) -> FloatArray:
-    """Share of each hour of the day in panes of time, shape (p, 24).
-
-    `starts` (p,) are Unix seconds, `length` is in seconds. With the rows of each pane it gives what
-    an hourly profile expects there: `rows @ hour_shares(...) @ hourly_mean(...)`.
-    """
-    begin = _time_in_hours(starts)
-    return np.asarray((_time_in_hours(starts + length) - begin) / length)
-
-
-def _time_in_hours(times: FloatArray) -> FloatArray:
-    """Seconds that each hour of the day had since the epoch, shape (p, 24)."""
-    days, seconds = np.divmod(times[:, None], _DAY)
-    return np.asarray(days * _HOUR + np.clip(seconds - _HOUR * np.arange(HOURS), 0.0, _HOUR))

@@ -20,4 +20,5 @@ def task_of(model: Model, classes: Slots, layout: Layout) -> Task:
         label = layout.cells.get("label")
         center = label.column.mean if label and isinstance(label.column, NumericColumn) else 0.0
         return Regression(center, model.slo.tolerance if model.slo else None)
-    return Binary(model.predictions.fields.score is not None, model.quality_value)
+    scored = model.predictions.fields.score is not None
+    return Binary(scored, model.quality_value, model.segment_roc_auc and bool(model.segments))

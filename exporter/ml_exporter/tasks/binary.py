@@ -30,6 +30,8 @@ from ml_exporter.stats.classification import (
     row_brier,
     row_log_loss,
 )
+from ml_exporter.stats.one_vs_rest import BINS as SEGMENT_BINS
+from ml_exporter.stats.one_vs_rest import probability_bins
 from ml_exporter.stats.result import Result
 from ml_exporter.stats.scores import ScoreHistogram
 from ml_exporter.stats.sums import RowSums
@@ -55,7 +57,10 @@ class Binary(Task):
     histogram = ScoreHistogram
     segment_columns = ("tn", "fp", "fn", "tp", "scored", "log", "log²", "brier", "brier²")
 
-    def __init__(self, scored: bool, gains: QualityValue | None = None) -> None:
+    def __init__(
+        self, scored: bool, gains: QualityValue | None = None, segment_roc_auc: bool = False
+    ) -> None:
+        self.segment_bins = SEGMENT_BINS if segment_roc_auc else 0
         self.main_loss = "brier_score" if scored else "accuracy"
         self._gains = Gains(gains.tp, gains.fp, gains.fn, gains.tn) if gains else None
         self.metrics = (*_METRICS, *(["quality_value"] if gains else []))
@@ -146,18 +151,27 @@ class Binary(Task):
         values[:, 4:] = np.stack([scored, log, log * log, brier, brier * brier], axis=1)
         return values
 
-    def segment_quality(self, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
-        """All metrics but those that need the scores' order."""
-        tn, fp, fn, tp, scored = (int(value) for value in sums[:5])
+    def segment_quality(
+        self, sums: FloatArray, scores: IntArray, effects: Mapping[str, float]
+    ) -> dict[str, Result]:
+        """All metrics but average precision; ROC AUC from bins where these are counted."""
+        tn, fp, fn, tp, scored = (round(value) for value in sums[:5].tolist())
         log, log2, brier, brier2 = sums[5:].tolist()
         found = BinaryEvidence(
             BinaryCounts(tp, fp, fn, tn),
             RowSums(scored, log, log2),
             RowSums(scored, brier, brier2),
-            ScoreHistogram.empty(),
+            ScoreHistogram(np.arange(len(scores), dtype=np.uint32), scores),
         )
-        names = [name for name in _METRICS if name not in ("roc_auc", "average_precision")]
+        unknown = {"average_precision", *([] if self.segment_bins else ["roc_auc"])}
+        names = [name for name in _METRICS if name not in unknown]
         return {name: _METRICS[name](found, effects.get(name, 1.0)) for name in names}
+
+    def segment_cells(self, rows: Judged) -> tuple[BoolArray, IntArray]:
+        """The bins are those of one class against the rest, label positive in the second column."""
+        scored = _scored(rows)
+        cells = probability_bins(rows.scores[scored]) * 2 + (rows.labels[scored] == POSITIVE)
+        return scored, cells
 
     def class_quality(self, *_: object) -> dict[tuple[str, str], Result]:
         """Both classes are told by precision, recall and specificity."""

@@ -130,7 +130,9 @@ class Multiclass(Task):
         columns = [_decided(rows), self.good(rows), scored, log, log * log]
         return np.stack(columns, axis=1).astype(np.float64)
 
-    def segment_quality(self, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
+    def segment_quality(
+        self, sums: FloatArray, _: IntArray, effects: Mapping[str, float]
+    ) -> dict[str, Result]:
         """Accuracy and log loss."""
         rows, right, scored, log, squares = sums.tolist()
         confusion = np.asarray([[right, rows - right], [0.0, 0.0]]).astype(np.int64)

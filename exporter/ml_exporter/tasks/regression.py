@@ -100,7 +100,9 @@ class Regression(Task):
         values[chosen] = np.concatenate(self._rows(rows.take(chosen)), axis=1)
         return values
 
-    def segment_quality(self, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
+    def segment_quality(
+        self, sums: FloatArray, _: IntArray, effects: Mapping[str, float]
+    ) -> dict[str, Result]:
         """All metrics but the quantiles."""
         counts = np.rint(sums[: len(Count)]).astype(np.int64)
         found = RegressionEvidence.from_arrays(counts, sums[len(Count) :], ErrorHistogram.empty())

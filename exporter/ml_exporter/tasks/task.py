@@ -41,7 +41,8 @@ class Task(ABC):
     `main_loss` is the row loss that stands for all where one number has to, `watched_loss` the one that drift
     of the concept is seen in, `answer_column` the profile's column of `Judged.scores`; `loss_names`
     are those of `losses`, `rhythm` names the sums whose course over the day the profile knows,
-    `segment_columns` what is summed for each segment; `stable` tells that the shape
+    `segment_columns` what is summed for each segment, `segment_bins` into how many bins its scores
+    are counted, 0 where they are not; `stable` tells that the shape
     of the arrays does not depend on a profile.
     """
 
@@ -58,6 +59,7 @@ class Task(ABC):
     arrays: Arrays
     histogram: type[SparseCounts] | None = None
     segment_columns: ClassVar[tuple[str, ...]]
+    segment_bins: int = 0
 
     @abstractmethod
     def losses(self, rows: Judged) -> Mapping[str, FloatArray]:
@@ -94,9 +96,15 @@ class Task(ABC):
     def segment_rows(self, rows: Judged) -> FloatArray:
         """Values to be summed for segments, shape (n, columns)."""
 
+    def segment_cells(self, rows: Judged) -> tuple[BoolArray, IntArray]:
+        """Which of n labelled rows have a score, and the bin and label of these as one code."""
+        raise NotImplementedError(f"{self.name} models do not rank segments, {len(rows)} rows")
+
     @abstractmethod
-    def segment_quality(self, sums: FloatArray, effects: Mapping[str, float]) -> dict[str, Result]:
-        """The metrics that can be had from one segment's sums."""
+    def segment_quality(
+        self, sums: FloatArray, scores: IntArray, effects: Mapping[str, float]
+    ) -> dict[str, Result]:
+        """The metrics that can be had from one segment's sums, and its scores by bin and label."""
 
     @abstractmethod
     def class_quality(self, evidence: Evidence) -> dict[tuple[str, str], Result]:

@@ -1,6 +1,8 @@
 """Profiles: what is built from rows, how it is stored, and what cannot be."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from ml_exporter.profile_data import Rows
 from ml_exporter.stats.result import Value
 
 DEMO = Path(__file__).parents[1] / "exporter/demo"
-UNTIL = 1_364_774_400_000_000  # 2013-04-01
 
 CONFIG = """
 models:
@@ -70,11 +71,26 @@ def profile(folder: Path) -> Profile:
     return build(model, Rows(model, [folder / "log.jsonl"], None, None))
 
 
-@pytest.mark.parametrize(("name", "scale"), [("flights", 2880.0), ("flights-2013", 1.0)])
-def test_the_demo_profiles_are_made_from_its_data_byte_for_byte(name: str, scale: float) -> None:
-    (model,) = load_config(DEMO / f"{name}.yml").models
-    made = build(model, Rows(model, [DEMO / "flights.parquet"], None, UNTIL), scale)
-    assert made.to_json() == (DEMO / f"profiles/{name}.json").read_text()
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first quarter's answers of the demo's models, with the label in each record."""
+    folder = tmp_path_factory.mktemp("labelled")
+    command = [sys.executable, str(DEMO / "traffic.py"), "--dump", str(folder), "--labelled"]
+    days = ["--since", "2013-01-01", "--until", "2013-04-01"]
+    subprocess.run([*command, *days], check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(("suffix", "scale"), [("", 2880.0), ("-2013", 1.0)])
+@pytest.mark.parametrize("name", ["flight-delay", "delay-minutes", "flight-outcome"])
+def test_the_demo_profiles_are_made_from_its_data_byte_for_byte(
+    labelled: Path, name: str, suffix: str, scale: float
+) -> None:
+    (model,) = [model for model in load_config(DEMO / f"flights{suffix}.yml").models if model.name == name]
+    made = build(model, Rows(model, [labelled / f"{name}.parquet"], None, None), scale)
+    path = model.profile_path("default")
+    assert path == DEMO / f"profiles/{name}{suffix}.json"
+    assert made.to_json() == path.read_text()
 
 
 def test_columns_are_taken_for_what_they_are(profile: Profile) -> None:

@@ -28,12 +28,13 @@ TIME_FACTOR = 60
 OPTIONAL = ("pager", "alertmanager", "prometheus", "grafana")
 
 WELCOME = """
-A model that predicts late flights is being monitored; a simulated day takes 30 seconds.
+Three models that predict late flights are being monitored; a simulated day takes 30 seconds.
 
 {addresses}
 
 What to look at, in the exporter's metrics:
-  ml_quality           how good the model is on flights that have landed
+  ml_quality           how good each model is on flights that have landed; with bounds
+  ml_quality_estimated what their labels are expected to show, before they come
   ml_drift             how far each feature is from the training data; ml_drift_noise is chance alone
   ml_unavailable       what cannot be told now, and why
 

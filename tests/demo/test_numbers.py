@@ -66,7 +66,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = yaml.safe_load((DEMO / "flights-2013.yml").read_text())
     model = next(model for model in content["models"] if model["name"] == "flight-delay")
     content["models"] = [model]
-    model["profile"] = str(DEMO / "profiles/flights-2013.json")
+    model["profile"] = str(DEMO / "profiles/flight-delay-2013.json")
     model["predictions"]["path"] = str(folder / "predictions.jsonl")
     model["labels"]["path"] = str(folder / "labels.jsonl")
     path = folder / "flights.yml"
@@ -82,7 +82,7 @@ def year(config: Path) -> Year:
     return Year(
         lines,
         {line["id"]: (seconds(line["ts"]), line["label"]) for line in reversed(labels)},
-        json.loads((DEMO / "profiles/flights-2013.json").read_text()),
+        json.loads((DEMO / "profiles/flight-delay-2013.json").read_text()),
         page,
         dict(samples(page)),
     )

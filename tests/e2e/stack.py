@@ -261,7 +261,16 @@ def traffic_program(pace: Pace, folder: Path, data: Path) -> Program:
     script: tuple[str, ...] = (str(REPOSITORY / "exporter/demo/traffic.py"),)
     if MODELS[folder.name] == "label-stop":
         script = (str(Path(__file__).with_name("early_traffic.py")), str(pace.labels_stop_ahead))
-    days = ("--start", SINCE, "--backdate-days", str(BACKDATED_DAYS), "--day-seconds", str(pace.day_seconds))
+    days = (
+        "--model",
+        CLEAN,
+        "--start",
+        SINCE,
+        "--backdate-days",
+        str(BACKDATED_DAYS),
+        "--day-seconds",
+        str(pace.day_seconds),
+    )
     files = ("--dir", str(folder), "--fault-file", str(folder / "fault"), "--data", str(data))
     return Program(f"traffic-{folder.name}", (sys.executable, *script, *days, *files))
 

@@ -1,14 +1,71 @@
-"""The README is in step with the code."""
+"""The README is in step with the code, and what it shows for copying works."""
 
+from __future__ import annotations
+
+import re
 import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
+import yaml
+
+from ml_exporter.config import load
+from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.store import Store
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / ".ci"))
 
 import readme_tables  # noqa: E402  # lives in a folder that is no package
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+THREE_DAYS_LATER = datetime(2026, 5, 7, 12, tzinfo=UTC).timestamp()
+FENCED = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+
+
+def examples() -> Iterator[tuple[str, list[str], str]]:
+    """Every configuration, by its model's name, with the log lines that are shown before it."""
+    lines: list[str] = []
+    for _, language, text in FENCED.findall(README):
+        block = textwrap.dedent(text)
+        if language == "json":
+            lines = block.splitlines()
+        elif language == "yaml" and "models:" in block:
+            yield yaml.safe_load(block)["models"][0]["name"], lines, block
+
+
+EXAMPLES = {name: (lines, text) for name, lines, text in examples()}
+
 
 def test_tables_are_those_of_the_code() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme_tables.filled(readme) == readme, "run `.venv/bin/python .ci/readme_tables.py`"
+    assert readme_tables.filled(README) == README, "run `.venv/bin/python .ci/readme_tables.py`"
+
+
+def test_there_is_an_example_of_each_task() -> None:
+    tasks = {yaml.safe_load(text)["models"][0].get("task", "binary") for _, text in EXAMPLES.values()}
+    assert tasks == {"binary", "multiclass", "regression"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_reads_the_lines_that_are_shown_with_it(name: str, tmp_path: Path) -> None:
+    (predicted, labelled), text = EXAMPLES[name]
+    path = tmp_path / "example.yml"
+    path.write_text(text, encoding="utf-8")
+    assert not list(load(path).without_effect())
+    # Without a profile: it is made in a step of its own, from more rows than are shown.
+    path.write_text(re.sub(r"^ *profile:.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+    config = load(path)
+    model = config.models[0]
+    assert model.labels is not None
+    for log, line in ((model.predictions.path, predicted), (model.labels.path, labelled)):
+        Path(log).parent.mkdir(exist_ok=True)
+        Path(log).write_text(line + "\n", encoding="utf-8")
+    store = Store(None)
+    engine = Engine(config, load_layouts(config), store, lambda: THREE_DAYS_LATER)
+    report, state = engine.run_once(round(THREE_DAYS_LATER * 1e6)).reports[0]
+    store.close()
+    assert [(version.name, version.judged.count("labelled")) for version in report.versions] == [("3", 1)]
+    assert {outcome for rows in state.outcomes.values() for outcome in rows} == {"accepted"}

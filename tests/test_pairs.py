@@ -39,6 +39,7 @@ def compared(
     silence: str = "unknown",
     labelled: int = N,
     shadow_scores: np.ndarray | None = None,
+    until: int = 7 * HOUR,
 ) -> tuple[dict[Pair, dict[str, RowSums]], np.ndarray, np.ndarray, np.ndarray]:
     """Judge N pairs in a number of cycles; the shadow answers `delay` microseconds after the champion."""
     draw = np.random.default_rng(5)
@@ -53,7 +54,7 @@ def compared(
         waiting.add_predictions(batch, np.full(N, version))
     waiting.add_labels(Labels(np.arange(labelled, dtype=np.uint64), times[:labelled], truth[:labelled]), 0)
     found: dict[Pair, dict[str, RowSums]] = {}
-    for step in np.linspace(HOUR, 7 * HOUR, steps):
+    for step in np.linspace(HOUR if steps > 1 else until, until, steps):
         for pair, sums in waiting.judge(int(step), int(step)).pairs.items():
             kept = found.setdefault(pair, {})
             for metric, more in sums.items():
@@ -76,6 +77,14 @@ def test_every_pair_counts_once_whenever_its_halves_mature(delay: int, steps: in
         assert sums[metric].n == N
         assert sums[metric].total == pytest.approx(float(np.sum(differences)), rel=1e-9, abs=1e-9)
         assert sums[metric].squares == pytest.approx(float(np.sum(np.square(differences))), rel=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(("apart", "pairs"), [(2 * HOUR, N), (2 * HOUR + 1, 0)])
+def test_twins_are_no_further_apart_than_a_label_reaches(steps: int, apart: int, pairs: int) -> None:
+    """An hour before its prediction and, the maturity here, an hour after; however the cycles fall."""
+    found, *_ = compared(apart, steps, silence="negative", until=9 * HOUR)
+    assert sum(sums["accuracy"].n for sums in found.values()) == 2 * pairs
 
 
 def test_the_other_direction_has_the_opposite_sign() -> None:

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from tests.support.site import START, Site, label, prediction
 
+from ml_exporter.judging import Judging
+from ml_exporter.layout import Layout
+from ml_exporter.pending import PendingRows
+from ml_exporter.recent import Recent, recent
 from ml_exporter.stats.classification import BINARY_METRICS, BinaryEvidence
 from ml_exporter.stats.result import Value
+from ml_exporter.store import Store
 from ml_exporter.tasks.binary import Binary
 
 N = 240
@@ -72,3 +77,100 @@ def test_versions_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -> No
         "1": 1.0,
         "2": 0.0,
     }
+
+
+ROWS = 20_000
+HOUR = 3_600_000_000
+NOW = 1_000_000 * HOUR
+
+
+def waiting_rows(rows: int, labels_each: int = 1) -> Store:
+    """Predictions of the last hour that wait; version 1 is seldom. Each has a label, or several that differ."""
+    draw = np.random.default_rng(8)
+    store = Store(None)
+    ids = draw.integers(0, 2**64, rows, np.uint64)
+    scores = draw.random(rows)
+    predictions = {
+        "model": np.zeros(rows, np.uint16),
+        "id": ids,
+        "time": NOW - draw.integers(0, HOUR, rows),
+        "version": (np.arange(rows) % 500 == 0).astype(np.uint16),
+        "score": scores,
+        "class": (scores >= 0.5).astype(np.int16),
+    }
+    store.insert("pending", predictions)
+    truth = draw.random(rows) < scores
+    for number in range(labels_each):
+        times = predictions["time"] + number
+        labels = {
+            "model": predictions["model"],
+            "id": ids,
+            "time": times,
+            "label": (truth ^ bool(number % 2)).astype(np.float64),
+        }
+        store.insert("labels", {**labels, "used": np.zeros(rows, np.bool_)})
+    return store
+
+
+def look(store: Store) -> Recent:
+    rows = PendingRows(store, 0, details=0, segments=0)
+    judging = dict.fromkeys((0, 1), Judging(Binary(scored=True), Layout(None)))
+    return recent(store, 0, rows, judging, HOUR, NOW, [NOW - HOUR // 2, NOW - 2 * HOUR])
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_exporter.recent._SAMPLE", ROWS // 6)
+
+
+@pytest.mark.usefixtures("sampled")
+def test_where_many_wait_a_sample_stands_for_all() -> None:
+    store = waiting_rows(ROWS)
+    sample = look(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ml_exporter.recent._SAMPLE", ROWS)
+        everything = look(store)
+    for window in (0, 1):
+        whole, part = everything[0, window], sample[0, window]
+        assert set((part["confusion"] % 8).ravel()) == {0}  # every eighth row, and each for eight
+        n = whole.count("scored")
+        # Eight times a binomial count: four standard deviations.
+        assert part["confusion"] == pytest.approx(whole["confusion"], abs=4 * np.sqrt(7 * n / 4))
+        assert not np.array_equal(part["confusion"], whole["confusion"])
+        assert part.count("scored") == part["confusion"].sum() == pytest.approx(n, abs=4 * np.sqrt(7 * n))
+        assert part["losses"] / part.count("scored") == pytest.approx(whole["losses"] / n, rel=0.15)
+
+
+@pytest.mark.usefixtures("sampled")
+def test_the_sample_is_by_id_and_the_same_each_time() -> None:
+    store = waiting_rows(ROWS)
+    first, again = look(store), look(store)
+    assert [(key, tally["confusion"].tolist()) for key, tally in first.items()] == [
+        (key, tally["confusion"].tolist()) for key, tally in again.items()
+    ]
+    kept = "SELECT 8 * count(*) FROM pending WHERE id % 8 = 0 AND version = 0"
+    assert store.connection.execute(kept).fetchone() == (first[0, 1].count("scored"),)
+
+
+@pytest.mark.usefixtures("sampled")
+def test_a_version_with_few_rows_in_the_sample_is_left_out() -> None:
+    """Forty rows of version 1 wait, about five of them in the sample."""
+    store = waiting_rows(ROWS)
+    assert set(look(store)) == {(0, 0), (0, 1)}
+    store.connection.execute("UPDATE pending SET version = 1 WHERE time % 4 = 0")
+    assert set(look(store)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+@pytest.mark.parametrize("labels", [5, 6, 7])
+def test_all_are_counted_as_long_as_they_are_few(labels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_exporter.recent._SAMPLE", 6)
+    found = look(waiting_rows(labels))
+    counted = found[0, 1].count("scored") + found[1, 1].count("scored") if found else 0
+    assert counted == (labels if labels <= 6 else 0)
+
+
+def test_a_prediction_with_several_labels_counts_once_with_the_first() -> None:
+    one, three = look(waiting_rows(1_000)), look(waiting_rows(1_000, labels_each=3))
+    assert one.keys() == three.keys()
+    for key, tally in one.items():
+        assert np.array_equal(tally["confusion"], three[key]["confusion"])

@@ -4,10 +4,10 @@
 
 Fills a state with waiting predictions and measures, in a process of its own, what a cycle costs then:
 10,000 labels that come, 10,000 predictions that become mature, the count of what waits, the first look
-at quality, the commit; and apart from these what a cycle costs besides in which 10,000 labels leave that
-have found no prediction, as happens once a slice of time. First with a million that wait and 0, 1 and 10
-million that have matured and are remembered, then with 10 and with 50 million that wait. Prints medians
-in milliseconds of processor time, memory in MB, as a table and as JSON.
+at quality, and all of that with its commit. Apart from it stands what is done once a slice of time: 10,000
+labels leave that have found no prediction. First with a million that wait and 0, 1 and 10 million that
+have matured and are remembered, then with 10 and with 50 million that wait. Prints medians in
+milliseconds of processor time, memory in MB, as a table and as JSON.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COLUMNS = {
     "judge": "judge ms",
     "count": "count ms",
     "first_look": "first look ms",
-    "commit": "commit ms",
+    "cycle": "cycle ms",
     "settle": "settle ms",
     "peak_mb": "peak MB",
     "file_mb": "file MB",
@@ -117,7 +117,7 @@ def measure(path: Path, pending: int, matured: int) -> dict[str, float]:
     for cycle in range(CYCLES):
         now = NOW + cycle * BATCH * step
         labels = labels_of(matured + pending // 2 + cycle * BATCH * 10, now)
-        with clock.part("commit"), store.transaction():
+        with clock.part("cycle"), store.transaction():
             with clock.part("add_labels"):
                 waiting.add_labels(labels, now)
             with clock.part("judge"):

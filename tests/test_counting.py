@@ -23,6 +23,7 @@ from ml_exporter.sources.batch import ABSENT, INVALID, Predictions
 from ml_exporter.stats.scores import ScoreHistogram
 from ml_exporter.tally import LATENCY_BOUNDS, Tally, input_shape
 from ml_exporter.tasks.binary import Binary
+from ml_exporter.tasks.task import Known
 from ml_exporter.windows import oldest_pane
 
 JUDGING = Judging(Binary(scored=True), layout())
@@ -191,10 +192,11 @@ def plain_judged(rows: Judged, chosen: list[int]) -> Tally:
 @pytest.mark.parametrize("seed", range(4))
 def test_judged_rows_are_counted_as_plain_python_counts_them(seed: int) -> None:
     rows = judged(200, seed)
-    counts = JUDGING.count(rows, STEPS, CLOCK)
+    counts = JUDGING.count(rows, Known.of(rows, JUDGING.task), STEPS, CLOCK)
     panes = members(rows.times, STEPS, CLOCK)
     assert counts.panes.keys() == panes.keys()
-    assert_same(counts.total, plain_judged(rows, list(range(200))))
+    assert_same(JUDGING.whole(rows), plain_judged(rows, list(range(200))))
+    assert_same(counts.total, Tally(plain_judged(rows, list(range(200))).arrays, ScoreHistogram.empty()))
     for where, chosen in panes.items():
         assert_same(counts.panes[where], plain_judged(rows, chosen))
 
@@ -227,7 +229,7 @@ def test_no_rows_give_zeros() -> None:
     counts, outside = count_inputs(predictions(none), layout(), STEPS, CLOCK, 0.25)
     assert (counts, outside) == ({}, 0)
     empty = Judged(none, none.astype(np.float64), none.astype(np.int16), None, none.astype(np.float64))
-    judged_counts = JUDGING.count(empty, STEPS, CLOCK)
+    judged_counts = JUDGING.count(empty, Known.of(empty, JUDGING.task), STEPS, CLOCK)
     assert judged_counts.panes == {}
     assert_same(judged_counts.total, Tally.zeros(JUDGING.shape))
 

@@ -34,7 +34,7 @@ def test_a_pane_is_a_sixtieth_of_its_window(seconds: float, step: int) -> None:
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_panes_are_open_on_the_left(step: int) -> None:
     time = 1000 * step
-    panes = Panes(step)
+    panes = Panes(step, SHAPE)
     first = time - (PANES - 1) * step
     for moment in (first, first + 1, time, time + 1):
         panes.add(pane_of(moment, step), rows(1))
@@ -46,7 +46,7 @@ def test_panes_are_open_on_the_left(step: int) -> None:
 
 def test_a_row_is_in_its_window_from_its_own_time_on_for_59_panes() -> None:
     step, time = 1000, 5_000_000
-    panes = Panes(step)
+    panes = Panes(step, SHAPE)
     panes.add(pane_of(time, step), rows(1))
     moments = range(time - 2 * step, time + 62 * step)
     inside = [moment for moment in moments if total(panes, moment)]
@@ -62,7 +62,7 @@ def test_a_row_is_in_its_window_from_its_own_time_on_for_59_panes() -> None:
 )
 @settings(max_examples=200)
 def test_a_window_counts_the_rows_that_it_covers(step: int, times: list[int], clock: int, cuts: int) -> None:
-    panes = Panes(step)
+    panes = Panes(step, SHAPE)
     past = [time for time in times if time <= clock]
     for index, time in enumerate(past):
         panes.add(pane_of(time, step), rows(1))
@@ -77,7 +77,7 @@ def test_a_window_counts_the_rows_that_it_covers(step: int, times: list[int], cl
 
 
 def test_rows_ahead_of_the_clock_wait_for_their_time() -> None:
-    panes = Panes(10)
+    panes = Panes(10, SHAPE)
     panes.add(pane_of(1005, 10), rows(1))
     assert total(panes, 1000) == 0
     assert total(panes, 1005) == 1
@@ -86,14 +86,14 @@ def test_rows_ahead_of_the_clock_wait_for_their_time() -> None:
 
 
 def test_panes_come_oldest_first_and_merge() -> None:
-    panes = Panes(10)
+    panes = Panes(10, SHAPE)
     for pane, count in ((7, 1), (3, 2), (7, 4), (5, 8)):
         panes.add(pane, rows(count))
     assert [tally.count("rows") for _, tally in panes.at(85)] == [2, 8, 5]
 
 
 def test_changed_panes_are_remembered() -> None:
-    panes = Panes(10)
+    panes = Panes(10, SHAPE)
     panes.add(3, rows(1))
     panes.add(500, rows(1))
     assert panes.changed == {3, 500}

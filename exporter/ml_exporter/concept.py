@@ -12,7 +12,7 @@ from ml_exporter.judged import Judged
 from ml_exporter.layout import Layout
 from ml_exporter.stats.arrays import BoolArray, FloatArray
 from ml_exporter.stats.detectors import Adwin, Ddm, Ecusum, PageHinkley, ecusum_threshold
-from ml_exporter.tasks.task import Task
+from ml_exporter.tasks.task import Known, Task
 
 Detector: TypeAlias = Ecusum | PageHinkley | Ddm | Adwin
 
@@ -41,9 +41,10 @@ class Watch:
         usable = [name for name in names if name != "ecusum" or self._expected is not None]
         self.detectors: dict[str, Detector] = {name: KINDS[name]() for name in usable}
 
-    def update(self, rows: Judged, losses: Mapping[str, FloatArray], labels_a_year: float) -> None:
+    def update(self, known: Known, labels_a_year: float) -> None:
         """Feed n labelled rows with their losses."""
-        loss = np.minimum(losses[self._task.watched_loss] / self._scale, 1.0)
+        rows = known.rows
+        loss = np.minimum(known.losses[self._task.watched_loss] / self._scale, 1.0)
         valid = np.isfinite(loss)
         for name, detector in self.detectors.items():
             if isinstance(detector, Ecusum):

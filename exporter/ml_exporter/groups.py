@@ -37,18 +37,13 @@ class Groups:
     """Splits rows by the panes they belong to, so that one pass over a column serves all windows.
 
     Rows of one group share their pane in every window; rows that are in none share a group too.
-    `clock` (microseconds) bounds the panes: what has left a window by then is not kept for it. Without
-    steps all rows are one group.
+    `clock` (microseconds) bounds the panes: what has left a window by then is not kept for it.
     """
 
     keys: IntArray
     of_row: IntArray
 
     def __init__(self, times: IntArray, steps: Sequence[int], clock: int) -> None:
-        if not steps:
-            self.keys = np.zeros((min(times.size, 1), 0), np.int64)
-            self.of_row = np.zeros(times.size, np.int64)
-            return
         # Every pane is made of whole ticks, so all that follows need not look at rows.
         tick = int(np.gcd.reduce(np.asarray(steps, np.int64)))
         oldest = min(oldest_pane(clock, step) * (step // tick) for step in steps)
@@ -92,9 +87,12 @@ def merged(
     counted: str,
     histograms: Sequence[SparseCounts] | None = None,
 ) -> Counts:
-    """Sum tables, one row for each group, to tallies; the one named `counted` tells where there are rows."""
+    """Sum tables, one row for each group, to tallies; the one named `counted` tells where there are rows.
 
-    def tally(arrays: Mapping[str, NDArray[Any]], members: slice) -> Tally:
+    Histograms are those of the panes: nobody ranks all rows since ever.
+    """
+
+    def tally(arrays: Mapping[str, NDArray[Any]], members: slice = slice(0)) -> Tally:
         shaped = {
             name: arrays[name].astype(kind).reshape(size) for name, (size, kind) in shape.arrays.items()
         }
@@ -109,7 +107,7 @@ def merged(
             if sums[counted][index].any():
                 row = {name: table[index] for name, table in sums.items()}
                 panes[window, int(number)] = tally(row, slice(*ends))
-    return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}, slice(None)), panes)
+    return Counts(tally({name: table.sum(axis=0) for name, table in tables.items()}), panes)
 
 
 def count(group: IntArray, n: int) -> IntArray:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.groups import Counts, Groups, by_group, count, merged, table
+from ml_exporter.groups import Counts, Groups, count, merged, table
 from ml_exporter.hours import HOUR
 from ml_exporter.judged import Judged
 from ml_exporter.layout import Layout
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.tally import Shape
-from ml_exporter.tasks.task import Task
+from ml_exporter.tally import Shape, Tally
+from ml_exporter.tasks.task import Known, Task
 
 _COMMON: Mapping[str, tuple[tuple[int, ...], type[np.generic]]] = {
     "mature": ((1,), np.int64),
@@ -50,30 +50,55 @@ class Judging:
         lasting = len(_COMMON) + (len(task.arrays) if task.stable else 0)
         self.shape = Shape({**_COMMON, **task.arrays, **own}, task.histogram, lasting)
 
-    def count(self, rows: Judged, steps: Sequence[int], clock: int) -> Counts:
-        """Count rows; `clock` (microseconds) is where the quality windows end."""
+    def count(self, rows: Judged, known: Known, steps: Sequence[int], clock: int) -> Counts:
+        """Count rows, of which some are known; `clock` (microseconds) is where the quality windows end.
+
+        The tally of all rows has no histogram: only windows are ranked.
+        """
         groups = Groups(rows.times, steps, clock)
-        group, n, labelled = groups.of_row, len(groups), rows.labelled
-        known, members = rows.take(labelled), group[labelled]
-        tables: dict[str, NDArray[Any]] = {
+        group, n, members = groups.of_row, len(groups), groups.of_row[known.labelled]
+        tables = self._tables(rows, known, group, members, n)
+        return merged(tables, groups, self.shape, "mature", self.task.histograms(known.rows, members, n))
+
+    def whole(self, rows: Judged) -> Tally:
+        """The tally of all rows together, its histogram among it."""
+        known, group = Known.of(rows, self.task), np.zeros(len(rows), np.int64)
+        members = group[: len(known.rows)]
+        tables = self._tables(rows, known, group, members, 1)
+        arrays = {
+            name: tables[name].astype(kind).reshape(size) for name, (size, kind) in self.shape.arrays.items()
+        }
+        histograms = self.task.histograms(known.rows, members, 1)
+        return Tally(arrays, None if histograms is None else histograms[0])
+
+    def _tables(
+        self, rows: Judged, known: Known, group: IntArray, members: IntArray, n: int
+    ) -> dict[str, NDArray[Any]]:
+        """Arrays of the rows in n groups; `members` are the groups of the labelled ones."""
+        return {
             "mature": count(group, n),
             "labelled": count(members, n),
-            "good": count(members[self.task.good(known)], n),
+            "good": count(members[self.task.good(known.rows)], n),
             "expected": self._rhythm(known, members, n),
-            "labels": self._label_bins(known, members, n),
-            "selection": self._selection(rows, labelled, group, n),
-            "segment_rows": self._segment_counts(known, members, n),
+            "labels": self._label_bins(known.rows, members, n),
+            "selection": self._selection(rows, known.labelled, group, n),
+            "segment_rows": self._segment_counts(known.rows, members, n),
             "segments": self._segment_sums(known, members, n),
-            "segment_scores": self._segment_scores(known, members, n),
+            "segment_scores": self._segment_scores(known.rows, members, n),
             **self.task.tables(known, members, n),
         }
-        return merged(tables, groups, self.shape, "mature", self.task.histograms(known, members, n))
 
-    def _rhythm(self, rows: Judged, group: IntArray, n: int) -> FloatArray:
+    def _rhythm(self, known: Known, group: IntArray, n: int) -> FloatArray:
         """What the profile's hours of the day lead one to expect of the task's sums."""
-        hours = (rows.times // HOUR) % 24
-        values = self._expected[:, hours] * ~np.isnan(self.task.rhythmic(rows))
-        return by_group(values.T, group, n)
+        found = np.zeros((n, len(self.task.rhythm)))
+        if not self._expected.any():
+            return found
+        cells, first = group * 24 + (known.rows.times // HOUR) % 24, 0
+        for length, rows in self.task.rhythm_rows(known):
+            hours = np.bincount(cells[rows], minlength=n * 24).reshape(n, 24)
+            found[:, first : first + length] = hours @ self._expected[first : first + length].T
+            first += length
+        return found
 
     def _label_bins(self, rows: Judged, group: IntArray, n: int) -> IntArray:
         if self._label is None:
@@ -113,17 +138,20 @@ class Judging:
             found[:, segment] = counted.reshape(n, values, bins, 2)
         return found
 
-    def _segment_sums(self, rows: Judged, group: IntArray, n: int) -> FloatArray:
+    def _segment_sums(self, known: Known, group: IntArray, n: int) -> FloatArray:
         """Sums of the task's columns by segment and value, shape (n, segments, values, columns)."""
         count_, values = self._segments
-        columns = self.task.segment_columns
-        sums = np.zeros((n, count_, values, len(columns)), np.float64)
-        if not count_ or rows.segments is None or not len(rows):
+        columns = len(self.task.segment_columns)
+        sums = np.zeros((n, count_, values, columns), np.float64)
+        if not count_ or known.rows.segments is None or not len(known.rows):
             return sums
-        weights = self.task.segment_rows(rows)
-        for segment, codes in enumerate(rows.segments.T):
+        kinds, weights = self.task.segment_rows(known)
+        counted = columns - len(weights)
+        for segment, codes in enumerate(known.rows.segments.T):
             cell = group * values + codes
-            for column, weight in enumerate(weights.T):
-                added = np.bincount(cell, weights=weight, minlength=n * values)
-                sums[:, segment, :, column] = added.reshape(n, values)
+            if counted:
+                found = np.bincount(cell * (counted + 1) + kinds, minlength=n * values * (counted + 1))
+                sums[:, segment, :, :counted] = found.reshape(n, values, counted + 1)[:, :, :counted]
+            for column, weight in enumerate(weights, counted):
+                sums[:, segment, :, column] = np.bincount(cell, weight, n * values).reshape(n, values)
         return sums

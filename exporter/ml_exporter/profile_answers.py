@@ -20,7 +20,7 @@ from ml_exporter.stats.expected_loss import fit_expected_loss
 from ml_exporter.stats.folds import MINIMUM_REFERENCE, chronological_folds
 from ml_exporter.stats.result import Value
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Task
+from ml_exporter.tasks.task import Evidence, Known, Task
 
 ANSWER_BINS, ROWS_A_BIN = 200, 50
 _HIGHEST = 0.99
@@ -35,7 +35,7 @@ def reference_quality(task: Task, layout: Layout, rows: Judged) -> dict[str, Ref
     ends = np.linspace(0, len(rows), BLOCKS + 1).astype(np.int64)
     number = np.searchsorted(ends, np.arange(len(rows)), side="right")
     parts = [rows.take(number == block) for block in range(1, BLOCKS + 1)]
-    blocks = [judging.count(part, (), 0).total for part in parts if len(part)]
+    blocks = [judging.whole(part) for part in parts if len(part)]
     whole = Tally.sum(judging.shape, blocks)
     found = task.quality(Evidence(whole, blocks, task.effects(blocks)))
     return {
@@ -51,7 +51,7 @@ def hourly_rhythm(task: Task, rows: Judged) -> dict[str, tuple[float, ...]]:
     """Mean of each of the task's sums by hour of the day."""
     hours = (rows.times // HOUR) % 24
     found = {}
-    for name, values in zip(task.rhythm, task.rhythmic(rows), strict=True):
+    for name, values in zip(task.rhythm, task.rhythmic(Known.of(rows, task)), strict=True):
         known = np.isfinite(values)
         if known.any():
             found[name] = tuple(digits(mean) for mean in hourly_mean(hours[known], values[known]))

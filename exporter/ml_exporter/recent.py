@@ -66,7 +66,7 @@ def recent(
             chosen = (versions == version) & (shortest <= window)
             if scale == 1 or np.count_nonzero(chosen) >= _FEW:
                 judged = rows.judged(found, chosen, known)
-                counts[version, window] = judging[version].count(judged, (), now).total.scaled(scale)
+                counts[version, window] = judging[version].whole(judged).scaled(scale)
     return counts
 
 

@@ -13,6 +13,7 @@ from ml_exporter.judged import Judged
 from ml_exporter.judging import Judging
 from ml_exporter.store import PaneKey
 from ml_exporter.tally import Shape, Tally, input_shape
+from ml_exporter.tasks.task import Known
 from ml_exporter.windows import BLOCK, Panes
 
 INPUT_HOURS = ("rows", "positives")
@@ -34,7 +35,7 @@ class VersionState:
             "judged": judging.shape,
         }
         self.totals = {kind: Tally.zeros(shape) for kind, shape in self.shapes.items()}
-        self.panes = {kind: [Panes(step) for step in steps] for kind in self.shapes}
+        self.panes = {kind: [Panes(step, shape) for step in steps] for kind, shape in self.shapes.items()}
         self.hours = Hours((*INPUT_HOURS, *loss_columns(judging.task.loss_names)))
         self.watch = watch
         self._steps = steps
@@ -46,15 +47,14 @@ class VersionState:
 
     def judge(self, rows: Judged, clock: int) -> None:
         """Count mature rows, in the order of time; `clock` is where the quality windows end."""
-        self._add("judged", self.judging.count(rows, self._steps, clock))
-        known = rows.take(rows.labelled)
-        losses = self.judging.task.losses(known)
-        for name, loss in losses.items():
+        known = Known.of(rows, self.judging.task)
+        self._add("judged", self.judging.count(rows, known, self._steps, clock))
+        for name, loss in known.losses.items():
             valid = np.isfinite(loss)
             values = loss[valid]
-            sums = by_hour(known.times[valid], (np.ones(values.size), values, values * values))
+            sums = by_hour(known.rows.times[valid], (np.ones(values.size), values, values * values))
             self.hours.add(sums, loss_columns((name,)))
-        self.watch.update(known, losses, self._labels_a_year())
+        self.watch.update(known, self._labels_a_year())
 
     def window(self, kind: str, index: int, time: int) -> Tally:
         """Counts in a window at `time` (microseconds)."""
@@ -79,8 +79,9 @@ class VersionState:
         for kind, rings in self.panes.items():
             yield (kind, TOTAL, 0), self.totals[kind].to_bytes(self.shapes[kind])
             for window, panes in zip(windows, rings, strict=True):
+                tallies = panes.tallies
                 for pane in panes.changed:
-                    tally = panes.tallies.get(pane)
+                    tally = tallies.get(pane)
                     yield (kind, window, pane), tally.to_bytes(self.shapes[kind]) if tally else None
         for hour in self.hours.changed:
             sums = self.hours.sums.get(hour)
@@ -113,7 +114,7 @@ class VersionState:
         lasts = same or (kind == "judged" and self.judging.task.stable)
         if not lasts or window not in windows:
             return False
-        self.panes[kind][windows.index(window)].tallies[pane] = read(shape, data)
+        self.panes[kind][windows.index(window)].put(pane, read(shape, data))
         return True
 
     def _labels_a_year(self) -> float:

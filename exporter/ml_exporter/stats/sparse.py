@@ -69,10 +69,12 @@ class SparseCounts:
             return filled[0] if filled else cls.empty()
         if sum(part.keys.size for part in filled) * _DENSE_SHARE >= cls.key_limit:
             return cls._merge_dense(filled)
-        keys, position = np.unique(np.concatenate([part.keys for part in filled]), return_inverse=True)
-        counts = np.zeros((keys.size, cls.columns), np.int64)
-        np.add.at(counts, position, np.concatenate([part.counts for part in filled]))
-        return cls(keys, counts)
+        keys = np.concatenate([part.keys for part in filled])
+        order = np.argsort(keys, kind="stable")  # merges runs that are sorted already, as these are
+        keys = keys[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=keys[0] + np.uint32(1)))
+        counts = np.concatenate([part.counts for part in filled])[order]
+        return cls(keys[starts], np.add.reduceat(counts, starts, axis=0))
 
     def __add__(self, other: Self) -> Self:
         return self.merge((self, other))

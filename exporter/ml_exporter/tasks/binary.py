@@ -36,7 +36,7 @@ from ml_exporter.stats.result import Result
 from ml_exporter.stats.scores import ScoreHistogram
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Task, split
+from ml_exporter.tasks.task import Evidence, Known, Task, split
 
 _METRICS = {**BINARY_METRICS, **BINARY_RATES}
 _CELLS = [3, 1, 2, 0]
@@ -85,12 +85,13 @@ class Binary(Task):
         """Rows whose decision was the label."""
         return np.asarray(_decided(rows) & (rows.classes == rows.labels), np.bool_)
 
-    def tables(self, rows: Judged, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
+    def tables(self, known: Known, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
         """Confusion counts, losses and calibration bins."""
+        rows = known.rows
         decided, scored = _decided(rows), _scored(rows)
         cells = (rows.labels[decided] * 2 + rows.classes[decided]).astype(np.int64)
         scores, positive = rows.scores[scored], rows.labels[scored] == POSITIVE
-        log, brier = row_log_loss(scores, positive), row_brier(scores, positive)
+        log, brier = (known.losses[name][scored] for name in ("log_loss", "brier_score"))
         losses = np.stack([log, log * log, brier, brier * brier], axis=1)
         return {
             "confusion": table(group[decided], cells, n, 4).reshape(n, 2, 2),
@@ -105,9 +106,14 @@ class Binary(Task):
         parts = split(group[scored], n, rows.scores[scored], rows.labels[scored] == POSITIVE)
         return [ScoreHistogram.of(scores, positive) for scores, positive in parts]
 
-    def rhythmic(self, rows: Judged) -> FloatArray:
+    def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
+        """Cells count the decided rows, losses the scored ones."""
+        return [(4, _decided(known.rows)), (2, _scored(known.rows))]
+
+    def rhythmic(self, known: Known) -> FloatArray:
         """Cells of the decided rows, losses of the scored ones."""
-        decided, losses = _decided(rows), self.losses(rows)
+        rows, losses = known.rows, known.losses
+        decided = _decided(rows)
         cell = np.where(decided, rows.labels * 2 + rows.classes, np.nan)
         cells = [np.where(decided, cell == place, np.nan) for place in _CELLS]
         return np.stack([*cells, losses["log_loss"], losses["brier_score"]])
@@ -140,16 +146,14 @@ class Binary(Task):
             results["quality_value"] = quality_value(found.confusion, self._gains, effect)
         return results
 
-    def segment_rows(self, rows: Judged) -> FloatArray:
-        """One column for each cell of the confusion matrix, then the scored rows and their losses."""
-        values = np.zeros((len(rows), len(self.segment_columns)))
-        decided, scored = np.flatnonzero(_decided(rows)), _scored(rows)
-        cells = (rows.labels[decided] * 2 + rows.classes[decided]).astype(np.int64)
-        values[decided, cells] = 1.0
-        losses = self.losses(rows)
-        log, brier = (np.where(scored, losses[name], 0.0) for name in ("log_loss", "brier_score"))
-        values[:, 4:] = np.stack([scored, log, log * log, brier, brier * brier], axis=1)
-        return values
+    def segment_rows(self, known: Known) -> tuple[IntArray, FloatArray]:
+        """The cell of the confusion matrix, then whether the row is scored and its losses."""
+        rows = known.rows
+        cells = np.where(_decided(rows), rows.labels * 2 + rows.classes, 4).astype(np.int64)
+        log, brier = known.losses["log_loss"], known.losses["brier_score"]
+        scored = ~np.isnan(log)
+        log, brier = np.where(scored, log, 0.0), np.where(scored, brier, 0.0)
+        return cells, np.stack([scored, log, log * log, brier, brier * brier])
 
     def segment_quality(
         self, sums: FloatArray, scores: IntArray, effects: Mapping[str, float]

@@ -26,7 +26,7 @@ from ml_exporter.stats.one_vs_rest import BINS, probability_bins
 from ml_exporter.stats.result import Result, Unavailable
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Task, loss_effects
+from ml_exporter.tasks.task import Evidence, Known, Task, loss_effects
 
 DEFAULT_TOP_K = 3
 
@@ -40,7 +40,7 @@ class Multiclass(Task):
     loss_names = ("accuracy", "log_loss")
     metrics = tuple(MULTICLASS_METRICS)
     recent_metrics = ("accuracy", "balanced_accuracy", "log_loss", "top_k_accuracy")
-    segment_columns = ("rows", "right", "scored", "log", "log²")
+    segment_columns = ("right", "wrong", "scored", "log", "log²")
     rhythm = ("accuracy",)
     stable = False
 
@@ -70,11 +70,12 @@ class Multiclass(Task):
         """Rows whose class was the label."""
         return np.asarray(_decided(rows) & (rows.classes == rows.labels), np.bool_)
 
-    def tables(self, rows: Judged, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
+    def tables(self, known: Known, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
         """Confusion counts, log loss, hits and scores by class."""
+        rows = known.rows
         k, decided, scored = self._size, _decided(rows), self._scored(rows)
         cells = (rows.labels[decided] * k + rows.classes[decided]).astype(np.int64)
-        log = self.losses(rows)["log_loss"][scored]
+        log = known.losses["log_loss"][scored]
         return {
             "confusion": table(group[decided], cells, n, k * k).reshape(n, k, k),
             "scored": count(group[scored], n),
@@ -86,9 +87,13 @@ class Multiclass(Task):
     def histograms(self, *_: object) -> None:
         """There is none: bins of each class are among the arrays."""
 
-    def rhythmic(self, rows: Judged) -> FloatArray:
+    def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
+        """The loss is that of the class."""
+        return [(1, _decided(known.rows))]
+
+    def rhythmic(self, known: Known) -> FloatArray:
         """The loss of the class."""
-        return self.losses(rows)["accuracy"][None]
+        return known.losses["accuracy"][None]
 
     def effects(self, blocks: Sequence[Tally]) -> dict[str, float]:
         """One for all metrics, of the share of wrong classes."""
@@ -122,20 +127,20 @@ class Multiclass(Task):
             if (metric, code) in found
         }
 
-    def segment_rows(self, rows: Judged) -> FloatArray:
-        """Rows, right ones, scored ones and their log loss."""
-        log = self.losses(rows)["log_loss"]
+    def segment_rows(self, known: Known) -> tuple[IntArray, FloatArray]:
+        """Whether the class was right or wrong, then whether the row is scored and its log loss."""
+        wrong, log = known.losses["accuracy"], known.losses["log_loss"]
+        outcome = np.where(np.isnan(wrong), 2, wrong).astype(np.int64)
         scored = ~np.isnan(log)
         log = np.where(scored, log, 0.0)
-        columns = [_decided(rows), self.good(rows), scored, log, log * log]
-        return np.stack(columns, axis=1).astype(np.float64)
+        return outcome, np.stack([scored, log, log * log])
 
     def segment_quality(
         self, sums: FloatArray, _: IntArray, effects: Mapping[str, float]
     ) -> dict[str, Result]:
         """Accuracy and log loss."""
-        rows, right, scored, log, squares = sums.tolist()
-        confusion = np.asarray([[right, rows - right], [0.0, 0.0]]).astype(np.int64)
+        right, wrong, scored, log, squares = sums.tolist()
+        confusion = np.asarray([[right, wrong], [0.0, 0.0]]).astype(np.int64)
         nothing = np.zeros((2, BINS, 2), np.int64)
         part = MulticlassEvidence(confusion, RowSums(round(scored), log, squares), (0, 0), nothing)
         found = MulticlassBlocks(part, [])

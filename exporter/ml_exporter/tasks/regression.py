@@ -22,7 +22,7 @@ from ml_exporter.stats.regression import (
 )
 from ml_exporter.stats.result import Result
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Task, loss_effects, split
+from ml_exporter.tasks.task import Evidence, Known, Task, loss_effects, split
 
 _OF_ERRORS = ("median_absolute_error", "absolute_error_p90", "absolute_error_p95", "absolute_error_p99")
 
@@ -61,8 +61,9 @@ class Regression(Task):
             return np.zeros(len(rows), np.bool_)
         return np.asarray(self.losses(rows)["mean_absolute_error"] <= self._tolerance, np.bool_)
 
-    def tables(self, rows: Judged, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
+    def tables(self, known: Known, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
         """Counts and sums of the errors and labels."""
+        rows = known.rows
         chosen = _judgeable(rows)
         counts, sums = self._rows(rows.take(chosen))
         return {"counts": by_group(counts, group[chosen], n), "sums": by_group(sums, group[chosen], n)}
@@ -73,9 +74,13 @@ class Regression(Task):
         parts = split(group[chosen], n, rows.scores[chosen] - rows.labels[chosen])
         return [ErrorHistogram.of(errors) for (errors,) in parts]
 
-    def rhythmic(self, rows: Judged) -> FloatArray:
+    def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
+        """The loss is the absolute error."""
+        return [(1, _judgeable(known.rows))]
+
+    def rhythmic(self, known: Known) -> FloatArray:
         """The absolute error."""
-        return self.losses(rows)["mean_absolute_error"][None]
+        return known.losses["mean_absolute_error"][None]
 
     def effects(self, blocks: Sequence[Tally]) -> dict[str, float]:
         """One for all metrics, of the absolute error."""
@@ -93,12 +98,13 @@ class Regression(Task):
         found = regression_evidence(evidence.whole)
         return {name: metric(found, evidence.effect(name)) for name, metric in REGRESSION_METRICS.items()}
 
-    def segment_rows(self, rows: Judged) -> FloatArray:
+    def segment_rows(self, known: Known) -> tuple[IntArray, FloatArray]:
         """Counts and sums of each row, 0 where it cannot be judged."""
-        values = np.zeros((len(rows), len(self.segment_columns)))
+        rows = known.rows
+        values = np.zeros((len(self.segment_columns), len(rows)))
         chosen = _judgeable(rows)
-        values[chosen] = np.concatenate(self._rows(rows.take(chosen)), axis=1)
-        return values
+        values[:, chosen] = np.concatenate(self._rows(rows.take(chosen)), axis=1).T
+        return np.zeros(len(rows), np.int64), values
 
     def segment_quality(
         self, sums: FloatArray, _: IntArray, effects: Mapping[str, float]

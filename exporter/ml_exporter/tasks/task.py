@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,22 @@ class Evidence:
     def effect(self, metric: str) -> float:
         """The metric's design effect, 1 where it is not known."""
         return self.effects.get(metric, 1.0)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows that have a label, which of the judged ones they are, and their losses by metric."""
+
+    rows: Judged
+    labelled: BoolArray
+    losses: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(cls, rows: Judged, task: Task) -> Self:
+        """Those of some judged rows."""
+        labelled = rows.labelled
+        known = rows if labelled.all() else rows.take(labelled)
+        return cls(known, labelled, task.losses(known))
 
 
 class Task(ABC):
@@ -73,7 +89,7 @@ class Task(ABC):
         """Which of n labelled rows were right, for the objective."""
 
     @abstractmethod
-    def tables(self, rows: Judged, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
+    def tables(self, known: Known, group: IntArray, n: int) -> dict[str, NDArray[Any]]:
         """Arrays of the labelled rows by group, one row for each of n groups."""
 
     @abstractmethod
@@ -81,8 +97,12 @@ class Task(ABC):
         """The sparse histogram of each group, where the task has one."""
 
     @abstractmethod
-    def rhythmic(self, rows: Judged) -> FloatArray:
+    def rhythmic(self, known: Known) -> FloatArray:
         """What n labelled rows add to each of the sums of `rhythm`, shape (sums, n); NaN where nothing."""
+
+    @abstractmethod
+    def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
+        """Which of n labelled rows enter the sums of `rhythm`: runs of sums by their length, with the rows (n,)."""
 
     @abstractmethod
     def effects(self, blocks: Sequence[Tally]) -> dict[str, float]:
@@ -93,8 +113,10 @@ class Task(ABC):
         """Every metric of one window."""
 
     @abstractmethod
-    def segment_rows(self, rows: Judged) -> FloatArray:
-        """Values to be summed for segments, shape (n, columns)."""
+    def segment_rows(self, known: Known) -> tuple[IntArray, FloatArray]:
+        """What is summed for segments of n rows: one of the first columns each adds 1 to, or that many for
+        none of them, shape (n,); and values for the columns after these, shape (n, columns).
+        """
 
     def segment_cells(self, rows: Judged) -> tuple[BoolArray, IntArray]:
         """Which of n labelled rows have a score, and the bin and label of these as one code."""

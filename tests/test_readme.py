@@ -8,12 +8,18 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.metrics.catalogue import QUALITY
+from ml_exporter.stats.classification import BINARY_METRICS, BINARY_RATES
+from ml_exporter.stats.multiclass import MULTICLASS_METRICS
+from ml_exporter.stats.regression import REGRESSION_METRICS
+from ml_exporter.stats.result import Reason
 from ml_exporter.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -69,3 +75,36 @@ def test_an_example_reads_the_lines_that_are_shown_with_it(name: str, tmp_path: 
     store.close()
     assert [(version.name, version.judged.count("labelled")) for version in report.versions] == [("3", 1)]
     assert {outcome for rows in state.outcomes.values() for outcome in rows} == {"accepted"}
+
+
+def section(title: str) -> str:
+    """Return what stands below a heading, down to the next one that is not below it."""
+    level = title.partition(" ")[0]
+    found = re.search(
+        rf"^{re.escape(title)}\n(.*?)(?=^#{{2,{len(level)}}} |\Z)", README, re.DOTALL | re.MULTILINE
+    )
+    assert found, f"no section {title}"
+    return found[1]
+
+
+def first_cells(title: str) -> set[str]:
+    """Return the names in the first column of a section's tables."""
+    rows = re.findall(r"^\| (`.*?) \| ", section(title), re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)", row)}
+
+
+def test_every_number_about_quality_is_explained() -> None:
+    assert {entry.name for entry in QUALITY} <= first_cells("## What each number means")
+
+
+@pytest.mark.parametrize(
+    ("title", "names"),
+    [
+        ("### `ml_quality` of binary models", {*BINARY_METRICS, *BINARY_RATES, "quality_value"}),
+        ("### `ml_quality` of multiclass models", {*MULTICLASS_METRICS}),
+        ("### `ml_quality` of regressions", {*REGRESSION_METRICS}),
+        ("### Why a number is absent", {*get_args(Reason)}),
+    ],
+)
+def test_every_metric_and_every_reason_is_explained(title: str, names: set[str]) -> None:
+    assert first_cells(title) == names

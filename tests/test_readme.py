@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 import yaml
+from tests.stats.test_regression_tails import PUBLISHED
 
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, load_layouts
@@ -108,3 +109,29 @@ def test_every_number_about_quality_is_explained() -> None:
 )
 def test_every_metric_and_every_reason_is_explained(title: str, names: set[str]) -> None:
     assert first_cells(title) == names
+
+
+def test_tests_that_are_named_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
+    assert len(named) > 20
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_the_table_of_heavy_tails_is_the_one_that_is_tested() -> None:
+    for (tails, rows), shares in PUBLISHED.items():
+        cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+        assert f"| {tails} | {rows:,} | {cells} |\n" in README
+
+
+def test_files_and_headings_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", README)
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
+    own = [link for link in links if not link.startswith("http")]
+    assert [link for link in own if link.startswith("#") and link not in anchors] == []
+    assert [link for link in own if not link.startswith("#") and not (ROOT / link).exists()] == []

@@ -1,6 +1,7 @@
-"""The README's tables of commands, config keys, metrics and alerts, made from the code.
+"""The README's tables of commands, config keys, metrics and alerts, made from the code, and its figures.
 
-`python .ci/readme_tables.py` writes them into README.md; a test fails when they are out of step.
+`python .ci/readme_tables.py` writes them into README.md; a test fails when they are out of step. The section
+on speed shows what stands in tests/bench/README.md, and is left out while nothing is measured there.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ MEANINGS = {
     "models[].retrain": "how retraining is asked for",
     "models[].dead_letter": "file for rejected records with their reasons: `path`, `max_bytes` (64MiB; once that is full it becomes `path`.1)",
 }
+SPEED_COLUMNS = ("| of yardstick |", "| steady state |", "| times ours |")
+"""Headings of the benchmark's tables that the README shows."""
+SPEED = """## Speed
+
+What `make bench` and `make bench-peers` measured last. A row is a prediction of 20 features with its score and,
+in 70 %, its label, about 590 bytes a nested line; ml_exporter reads it from the disk, judges it and has all
+statistics on its page. The yardstick is DuckDB's bare `read_json` of the same file with the same columns,
+which counts nothing, in the same run: ratios to it hold on other machines, seconds do not. Memory and time by
+rows, models and columns, and what was tried: [tests/bench](tests/bench/README.md)."""
 _WHOLE = {
     "predictions.fields",
     "labels.fields",
@@ -143,14 +153,30 @@ def metrics() -> Iterator[str]:
         yield f"| `{entry.name}` | {entry.kind} | {labels} | {entry.help} |"
 
 
+def speed(measured: str) -> Iterator[str]:
+    """Lines of the section on speed, from the text of tests/bench/README.md; none without figures."""
+    blocks = (
+        measured.partition("<!-- figures: begin -->")[2].partition("<!-- figures: end -->")[0].split("\n\n")
+    )
+    tables = [block for block in blocks if any(column in block for column in SPEED_COLUMNS)]
+    if tables:
+        yield SPEED
+        for block in (*(block for block in blocks if block.startswith("Machine:")), *tables):
+            yield f"\n{block.strip()}"
+
+
 def filled(readme: str) -> str:
     """Return the README with its tables made anew."""
+    bench = (ROOT / "tests/bench/README.md").read_text(encoding="utf-8")
     tables = {"commands": commands, "config": config_keys, "metrics": metrics}
     texts = {name: "\n".join(rows()) for name, rows in tables.items()}
     texts["alerts"] = alert_table.alert_table().strip()
+    texts["speed"] = "\n".join(speed(bench))
     for name, text in texts.items():
         pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        readme, found = pattern.subn(lambda match, text=text: match[1] + text + "\n" + match[2], readme)
+        readme, found = pattern.subn(
+            lambda match, text=text: match[1] + (text and text + "\n") + match[2], readme
+        )
         if found != 1:
             raise ValueError(f"README.md needs one pair of <!-- {name}:begin --> and <!-- {name}:end -->")
     return readme

@@ -51,6 +51,17 @@ def test_tables_are_those_of_the_code() -> None:
     assert readme_tables.filled(README) == README, "run `.venv/bin/python .ci/readme_tables.py`"
 
 
+def test_speed_is_told_once_it_is_measured() -> None:
+    figures = (
+        "Machine: a, cores 2.\n\n| medians | s | of yardstick |\n| --- | ---: | ---: |\n| nested | 1 | 0.7 |"
+    )
+    other = "| evaluate | rows |\n| --- | ---: |"
+    document = "before <!-- figures: begin -->\n\n{}\n\n<!-- figures: end --> after | of yardstick |"
+    told = "\n".join(readme_tables.speed(document.format(f"{figures}\n\n{other}")))
+    assert told == f"{readme_tables.SPEED}\n\n{figures}"
+    assert list(readme_tables.speed(document.format("Not measured yet."))) == []
+
+
 def test_there_is_an_example_of_each_task() -> None:
     tasks = {yaml.safe_load(text)["models"][0].get("task", "binary") for _, text in EXAMPLES.values()}
     assert tasks == {"binary", "multiclass", "regression"}

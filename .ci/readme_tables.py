@@ -60,7 +60,7 @@ MEANINGS = {
     "models[].alert_window": "the window that targets and limits judge: 1d where it is among the windows, else the longest",
     "models[].quality": "targets by metric: min, max",
     "models[].calibration": "max: limit of the expected calibration error (binary)",
-    "models[].slo": "objective: promised share of good predictions; tolerance: largest absolute error of a good one (regression)",
+    "models[].slo": "objective: promised share of good predictions; tolerance: largest absolute error of a good one (regression); page: whether fast burning may wake somebody (true)",
     "models[].drift": "limits by method, and by column and method",
     "models[].health": "limits of the share of values that fail a check, and by column",
     "models[].latency": "limit: seconds above which a prediction counts as slow",

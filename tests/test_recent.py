@@ -100,7 +100,7 @@ def waiting_rows(rows: int, labels_each: int = 1) -> Store:
     }
     store.insert("pending", predictions)
     truth = draw.random(rows) < scores
-    for number in range(labels_each):
+    for number in reversed(range(labels_each)):  # the first one comes last
         times = predictions["time"] + number
         labels = {
             "model": predictions["model"],

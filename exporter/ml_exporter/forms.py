@@ -13,12 +13,20 @@ from ml_exporter.sources.answers import AnswerForm, BinaryForm, ClassForm, Numbe
 
 Layouts = Mapping[str, Layout]
 
+CLASS_CODES = 250
+"""So many classes are told apart in a log whose classes nobody names; each reader learns its own ones."""
+
 
 def class_slots(model: Model, layouts: Layouts) -> Slots:
-    """The classes of a multiclass model: as configured, else those of its profiles, else as they are met."""
+    """The classes of a multiclass model: as configured, else those of its profiles, else as they are met.
+
+    Those that are known are in the order of their names, so that rows that wait mean the same with a
+    profile in which other ones are the most frequent.
+    """
     score = model.predictions.fields.score
     named = () if score is None or isinstance(score, str) else tuple(score)
-    return Slots(model.class_limit, named or known_values(layouts.values(), "label"))
+    chosen = Slots(model.class_limit, named or known_values(layouts.values(), "label"))
+    return Slots(model.class_limit, sorted(chosen.names))
 
 
 def segment_slots(model: Model, layouts: Layouts) -> dict[str, Slots]:
@@ -46,9 +54,8 @@ def prediction_form(model: Model, layouts: Layouts) -> AnswerForm:
         return NumberForm(fields.prediction, model.label_field, interval)
     if model.task == "multiclass":
         classes = class_slots(model, layouts).names
-        return ClassForm(
-            fields.prediction, model.label_field, classes, _probabilities(model, classes), model.class_limit
-        )
+        paths = _probabilities(model, classes)
+        return ClassForm(fields.prediction, model.label_field, classes, paths, len(classes) or CLASS_CODES)
     assert fields.score is None or isinstance(fields.score, str)
     return BinaryForm(fields.score, fields.prediction, model.label_field, model.positive)
 
@@ -60,7 +67,8 @@ def label_form(model: Model, layouts: Layouts) -> AnswerForm:
     if model.task == "regression":
         return NumberForm(None, path)
     if model.task == "multiclass":
-        return ClassForm(None, path, class_slots(model, layouts).names, {}, model.class_limit)
+        classes = class_slots(model, layouts).names
+        return ClassForm(None, path, classes, {}, len(classes) or CLASS_CODES)
     return BinaryForm(None, None, path, model.positive)
 
 

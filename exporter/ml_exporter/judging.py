@@ -16,11 +16,12 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 from ml_exporter.tally import Shape, Tally
 from ml_exporter.tasks.task import Known, Task
 
-_COMMON: Mapping[str, tuple[tuple[int, ...], type[np.generic]]] = {
+COMMON: Mapping[str, tuple[tuple[int, ...], type[np.generic]]] = {
     "mature": ((1,), np.int64),
     "labelled": ((1,), np.int64),
     "good": ((1,), np.int64),
 }
+"""What means the same whatever the task counts."""
 
 
 class Judging:
@@ -46,9 +47,9 @@ class Judging:
             "segments": ((segments, values, len(task.segment_columns)), np.float64),
             "segment_scores": ((segments, values, task.segment_bins, 2), np.int64),
         }
-        # What depends on the profile comes last, so that counters outlive a change of it.
-        lasting = len(_COMMON) + (len(task.arrays) if task.stable else 0)
-        self.shape = Shape({**_COMMON, **task.arrays, **own}, task.histogram, lasting)
+        # What depends on the profile comes last, so that all else outlives a change of it.
+        lasting = len(COMMON) + len(task.arrays)
+        self.shape = Shape({**COMMON, **task.arrays, **own}, task.histogram, lasting)
 
     def count(self, rows: Judged, known: Known, steps: Sequence[int], clock: int) -> Counts:
         """Count rows, of which some are known; `clock` (microseconds) is where the quality windows end.

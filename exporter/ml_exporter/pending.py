@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,22 @@ class PendingRows:
         for place in range(self._segments):
             codes[:, place] = (packed >> np.uint64(place * _SEGMENT_BITS)) & np.uint64(255)
         return codes
+
+
+def recode_segments(store: Store, model: int, moved: Sequence[tuple[int | None, IntArray]]) -> None:
+    """Give the segments of waiting rows the codes of another configuration.
+
+    For each segment of now: its place then and its codes by those of then, the last of which is that
+    of a missing value; None for a segment that was none then.
+    """
+    terms = ["0::UBIGINT"]
+    for place, (before, codes) in enumerate(moved):
+        code = str(codes[-1])
+        if before is not None:
+            own = f"((segments >> {before * _SEGMENT_BITS}) & 255)::INTEGER"
+            code = f"list_extract({codes.tolist()}, {own} + 1)"
+        terms.append(f"({code}::UBIGINT << {place * _SEGMENT_BITS})")
+    store.query(f"UPDATE pending SET segments = {' | '.join(terms)} WHERE model = $model", {"model": model})
 
 
 def _number(column: Any) -> FloatArray:

@@ -15,6 +15,7 @@ from ml_exporter.config import Model
 from ml_exporter.delta import OWN_COLUMNS, feature_path
 from ml_exporter.judged import Judged
 from ml_exporter.profile import ProfileError
+from ml_exporter.slots import MISSING, Slots
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES, ClassArray
 from ml_exporter.stats.arrays import FloatArray, IntArray
@@ -151,10 +152,10 @@ class Rows:
         if self._model.task == "regression":
             return ()
         if score is not None and not isinstance(score, str):
-            return tuple(score)
+            return tuple(Slots(self._model.class_limit, tuple(score)).names)
         found = self._db.execute(
             "SELECT value FROM (SELECT label AS value, 1 AS weight FROM rows UNION ALL SELECT class, 1e-9 FROM rows) "
-            f"WHERE value IS NOT NULL GROUP BY value ORDER BY sum(weight) DESC, value LIMIT {self._model.class_limit}"
+            f"WHERE value IS NOT NULL AND value <> {sql.text(MISSING)} GROUP BY value ORDER BY sum(weight) DESC, value LIMIT {self._model.class_limit}"
         ).fetchall()
         return tuple(row[0] for row in found)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_exporter.columns import Columns
 from ml_exporter.concept import Watch
 from ml_exporter.config import Model
 from ml_exporter.delta import Delta
@@ -17,6 +18,7 @@ from ml_exporter.judged import Judged
 from ml_exporter.judging import Judging
 from ml_exporter.labels import DELAY_BOUNDS, Verdict
 from ml_exporter.layout import Layout
+from ml_exporter.pending import recode_segments
 from ml_exporter.sources.batch import Labels, Predictions
 from ml_exporter.sources.decode import OTHER_VERSION
 from ml_exporter.sources.files import Position
@@ -24,7 +26,7 @@ from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import PaneKey, Store
 from ml_exporter.tasks import task_of
-from ml_exporter.version import VersionState
+from ml_exporter.version import HOURS, VersionState
 from ml_exporter.windows import MICROSECONDS, step_of
 
 SOURCES = ("predictions", "labels")
@@ -41,6 +43,7 @@ class ModelState:
         self.classes = class_slots(model, layouts)
         self.segments = segment_slots(model, layouts)
         self.task = task_of(model, self.classes, layouts["default"])
+        self.columns = {layout: Columns(layout, model) for layout in layouts.values()}
         self.versions: dict[str, VersionState] = {}
         self.codes: list[str] = []
         self.positions: dict[str, dict[str, Position]] = {source: {} for source in SOURCES}
@@ -97,7 +100,9 @@ class ModelState:
         layout = self.layouts.get(slot, self.layouts["default"])
         segments = len(self.segments), max((slots.size + 2 for slots in self.segments.values()), default=0)
         watch = Watch(self.model.detectors, self.model.tol, layout, self.task)
-        return VersionState(Judging(self.task, layout, *segments), watch, self.steps, born)
+        return VersionState(
+            Judging(self.task, layout, *segments), watch, self.steps, born, self.model.kept_panes
+        )
 
     def slot(self, name: str) -> str:
         """Return the name under which a version is counted."""
@@ -133,7 +138,7 @@ class ModelState:
         """Rows with this model's own codes of classes, for good, in place of those of a block's reader."""
         if self.model.task != "multiclass":
             return rows
-        codes = self.classes.codes(rows.class_names)
+        codes = self._class_codes(rows.class_names)
         known = np.minimum(rows.classes, len(rows.class_names))
         classes = np.where(rows.classes < 0, rows.classes, codes[known]).astype(np.int16)
         labels = None if rows.labels is None else _coded(rows.labels, codes)
@@ -143,7 +148,12 @@ class ModelState:
         """The same for labels."""
         if self.model.task != "multiclass":
             return labels
-        return replace(labels, labels=_coded(labels.labels, self.classes.codes(labels.class_names)))
+        return replace(labels, labels=_coded(labels.labels, self._class_codes(labels.class_names)))
+
+    def _class_codes(self, names: Sequence[str]) -> IntArray:
+        """Codes of classes; one that is called "missing" is as any that has no code of its own."""
+        codes = self.classes.codes(names)
+        return np.where(codes > self.classes.size, self.classes.rest, codes)
 
     def segment_codes(self, rows: Predictions) -> IntArray:
         """Codes of the values of each segment, shape (n, segments)."""
@@ -206,19 +216,33 @@ class ModelState:
         documents = store.documents(code)
         if "state" not in documents:
             return True
-        self._read_document(documents["state"])
-        then, now = documents["meaning"], self._meaning()
+        document, then, now = documents["state"], documents["meaning"], self._meaning()
+        self._read_document(document)
+        if then["segments"] != now["segments"]:
+            recode_segments(store, code, self._moved_segments(then["segments"], document["segments"]))
         unchanged = [
             name if [name, seconds] in then["windows"] else "(changed)" for name, seconds in now["windows"]
         ]
         stale: list[tuple[PaneKey, None]] = []
         for key, data in store.panes(code):
-            same = then["segments"] == now["segments"] and _profile(then, key[0]) == _profile(now, key[0])
-            kept = then["task"] == now["task"] and self.versions[key[0]].restore(key, data, unchanged, same)
-            if not kept:
+            if not self.versions[key[0]].restore(key, data, unchanged, *_same(then, now, key)):
                 stale.append((key, None))
         store.save_panes(code, stale)
+        if then != now:
+            # At once, so that nothing that is stored now is taken for what it meant then.
+            self.save(store, code)
         return bool(then["fields"] == now["fields"])
+
+    def _moved_segments(
+        self, then: Sequence[Sequence[Any]], names: Mapping[str, Sequence[str]]
+    ) -> list[tuple[int | None, IntArray]]:
+        """For each segment its place in an earlier run, None where it is new, and its codes of then as those of now."""
+        places = {name: (place, size) for place, (name, size, *_) in enumerate(then)}
+        found: list[tuple[int | None, IntArray]] = []
+        for name, slots in self.segments.items():
+            place, size = places.get(name, (None, 0))
+            found.append((place, slots.recoded(names[name] if place is not None else (), size)))
+        return found
 
     def _changed_panes(self) -> Iterator[tuple[PaneKey, bytes | None]]:
         windows = [window.name for window in self.model.windows]
@@ -235,11 +259,12 @@ class ModelState:
         return {
             "profiles": digests,
             "windows": [[window.name, window.seconds] for window in model.windows],
-            "segments": [[name, slots.size] for name, slots in self.segments.items()],
-            "task": [model.task, self.classes.size, model.top_k]
-            if model.task == "multiclass"
-            else [model.task],
+            "segments": [[name, slots.size, *slots.known] for name, slots in self.segments.items()],
+            "ranked": self.task.segment_bins,
+            "task": [model.task, model.positive, *self.task.meaning],
             "fields": {
+                "task": model.task,
+                "classes": [self.classes.size, *self.classes.known],
                 "predictions": [fields.id, fields.timestamp, fields.version, score, fields.prediction],
                 "labels": model.labels and model.labels.fields.model_dump(),
                 "positive": model.positive,
@@ -300,6 +325,18 @@ class ModelState:
         contender = document["contender"]
         self.contender = (contender[0], contender[1]) if contender else None
         self.champion = self.model.champion or document["champion"]
+
+
+def _same(then: Mapping[str, Any], now: Mapping[str, Any], key: PaneKey) -> tuple[bool, bool]:
+    """Whether task and profile mean the same for stored counts as far as these depend on them."""
+    version, kind, *_ = key
+    if kind == HOURS:
+        return then["task"][:2] == now["task"][:2], True
+    profile = _profile(then, version) == _profile(now, version)
+    if kind == "inputs":
+        return True, profile
+    segments = all(then.get(part) == now[part] for part in ("segments", "ranked"))
+    return then["task"] == now["task"], profile and segments
 
 
 def _profile(meaning: Mapping[str, Any], version: str) -> str | None:

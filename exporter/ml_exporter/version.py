@@ -10,11 +10,12 @@ from ml_exporter.concept import Watch
 from ml_exporter.groups import Counts
 from ml_exporter.hours import Hours, by_hour
 from ml_exporter.judged import Judged
-from ml_exporter.judging import Judging
+from ml_exporter.judging import COMMON, Judging
+from ml_exporter.stats.arrays import IntArray
 from ml_exporter.store import PaneKey
 from ml_exporter.tally import Shape, Tally, input_shape
 from ml_exporter.tasks.task import Known
-from ml_exporter.windows import BLOCK, Panes
+from ml_exporter.windows import BLOCK, PANES, Panes
 
 INPUT_HOURS = ("rows", "positives")
 """Columns of an hour that are counted as predictions are read."""
@@ -25,7 +26,14 @@ TOTAL, HOURS = "", "hours"
 class VersionState:
     """Counts of one version: since ever, per window and per hour, and what watches its losses."""
 
-    def __init__(self, judging: Judging, watch: Watch, steps: Sequence[int], born: float) -> None:
+    def __init__(
+        self,
+        judging: Judging,
+        watch: Watch,
+        steps: Sequence[int],
+        born: float,
+        kept: Sequence[int] | None = None,
+    ) -> None:
         self.judging = judging
         self.layout = layout = judging.layout
         self.born = born
@@ -35,7 +43,11 @@ class VersionState:
             "judged": judging.shape,
         }
         self.totals = {kind: Tally.zeros(shape) for kind, shape in self.shapes.items()}
-        self.panes = {kind: [Panes(step, shape) for step in steps] for kind, shape in self.shapes.items()}
+        own = {"inputs": kept or [PANES] * len(steps), "judged": [PANES] * len(steps)}
+        self.panes = {
+            kind: [Panes(step, shape, panes) for step, panes in zip(steps, own[kind], strict=True)]
+            for kind, shape in self.shapes.items()
+        }
         self.hours = Hours((*INPUT_HOURS, *loss_columns(judging.task.loss_names)))
         self.watch = watch
         self._steps = steps
@@ -59,6 +71,11 @@ class VersionState:
     def window(self, kind: str, index: int, time: int) -> Tally:
         """Counts in a window at `time` (microseconds)."""
         return Tally.sum(self.shapes[kind], (tally for _, tally in self.panes[kind][index].at(time)))
+
+    def previous_cells(self, index: int, time: int) -> IntArray:
+        """Cells of the window of the same length right before the one at `time` (microseconds)."""
+        parts = (tally["cells"] for _, tally in self.panes["inputs"][index].before(time))
+        return np.asarray(sum(parts, np.zeros(self.layout.size, np.int64)))
 
     def blocks(self, index: int, time: int) -> dict[int, Tally]:
         """Judged counts in a window at `time`, by blocks of panes that are aligned to absolute time."""
@@ -94,27 +111,26 @@ class VersionState:
                 panes.changed.clear()
         self.hours.changed.clear()
 
-    def restore(self, key: PaneKey, data: bytes, windows: Sequence[str], same: bool) -> bool:
+    def restore(self, key: PaneKey, data: bytes, windows: Sequence[str], task: bool, profile: bool) -> bool:
         """Take over stored counts; returns false where they mean something else now.
 
-        `same` tells that the profile has not changed since. Otherwise only what does not depend on it
-        is taken over: counters, and quality of tasks whose classes no profile names.
+        `task` and `profile` tell that what was counted depends on them and has not changed since.
+        Otherwise only the rest is taken over: counters in any case, quality with another profile.
         """
         _, kind, window, pane = key
         if kind == HOURS:
-            sums = np.frombuffer(data, "<f8").astype(np.float64)
-            if sums.size == len(self.hours.columns):
-                self.hours.sums[pane] = sums
-            return sums.size == len(self.hours.columns)
-        shape = self.shapes[kind]
-        read = Tally.from_bytes if same else Tally.lasting
+            if task:
+                self.hours.sums[pane] = np.frombuffer(data, "<f8").astype(np.float64)
+            return task
         if window == TOTAL:
-            self.totals[kind] = read(shape, data)
+            self.totals[kind] = _read(self.shapes[kind], data, task, profile)
             return True
-        lasts = same or (kind == "judged" and self.judging.task.stable)
-        if not lasts or window not in windows:
+        if window not in windows or not task or not (profile or kind == "judged"):
             return False
-        self.panes[kind][windows.index(window)].put(pane, read(shape, data))
+        panes = self.panes[kind][windows.index(window)]
+        panes.put(pane, _read(self.shapes[kind], data, task, profile))
+        if not profile:
+            panes.changed.add(pane)  # its stored form has the length that it had with the other profile
         return True
 
     def _labels_a_year(self) -> float:
@@ -130,6 +146,14 @@ class VersionState:
         self.totals[kind] = self.totals[kind] + counts.total
         for (window, pane), tally in counts.panes.items():
             self.panes[kind][window].add(pane, tally)
+
+
+def _read(shape: Shape, data: bytes, task: bool, profile: bool) -> Tally:
+    """A stored tally as far as it means the same with another task or profile."""
+    if task:
+        return Tally.from_bytes(shape, data) if profile else Tally.lasting(shape, data)
+    zeros, common = Tally.zeros(shape), Tally.lasting(Shape(COMMON, lasting=len(COMMON)), data)
+    return Tally({**zeros.arrays, **common.arrays}, zeros.histogram)
 
 
 def loss_columns(names: Sequence[str]) -> tuple[str, ...]:

@@ -42,12 +42,12 @@ class Multiclass(Task):
     recent_metrics = ("accuracy", "balanced_accuracy", "log_loss", "top_k_accuracy")
     segment_columns = ("right", "wrong", "scored", "log", "log²")
     rhythm = ("accuracy",)
-    stable = False
 
     def __init__(self, classes: Slots, top_k: int | None) -> None:
         self._slots = classes
         self._size = classes.size + 1
         self._top_k = DEFAULT_TOP_K if top_k is None else top_k
+        self.meaning = (self._top_k, classes.size, *classes.known)
         ranked = classes.size if classes.size <= ROC_AUC_CLASSES else 0
         self.arrays = {
             "confusion": ((self._size, self._size), np.int64),  # [actual, predicted]

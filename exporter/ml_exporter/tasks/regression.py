@@ -46,6 +46,7 @@ class Regression(Task):
 
     def __init__(self, center: float, tolerance: float | None) -> None:
         self._center = center
+        self.meaning = (center,)
         self._tolerance = tolerance
         self.arrays = {"counts": ((len(Count),), np.int64), "sums": ((len(Sum),), np.float64)}
 

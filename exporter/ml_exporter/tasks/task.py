@@ -58,8 +58,7 @@ class Task(ABC):
     of the concept is seen in, `answer_column` the profile's column of `Judged.scores`; `loss_names`
     are those of `losses`, `rhythm` names the sums whose course over the day the profile knows,
     `segment_columns` what is summed for each segment, `segment_bins` into how many bins its scores
-    are counted, 0 where they are not; `stable` tells that the shape
-    of the arrays does not depend on a profile.
+    are counted, 0 where they are not; `meaning` is what else the meaning of the arrays depends on.
     """
 
     name: str
@@ -68,7 +67,7 @@ class Task(ABC):
     answer_column: str
     loss_names: tuple[str, ...]
     rhythm: tuple[str, ...]
-    stable: bool = True
+    meaning: tuple[str | float, ...] = ()
     metrics: tuple[str, ...]
     recent_metrics: tuple[str, ...]
     classes: tuple[str, ...] = ()

@@ -9,13 +9,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from .dashboards import Row, dashboard
 from .events import events
 from .exporters import exporter_panels
-from .names import BAD, FLEET_UID, GOOD, MODEL_UID, NEUTRAL, STATES, UNKNOWN, WARNING
+from .names import BAD, CONCEPT_STATES, FLEET_UID, GOOD, MODEL_UID, NEUTRAL, STATES, UNKNOWN, WARNING
 from .panels import About, Line, number, timeline, words
 from .promql import (
     MANY_MODELS,
     WATCHDOG,
     breaches,
     drifted,
+    expected_misses,
     firing,
     known_models,
     of_champion,
@@ -33,6 +34,7 @@ CHOSEN = 'model=~"$model"'
 STATE_WORDS = words({float(value): look for value, look in STATES.items()})
 ZERO_IS_GOOD = ((None, GOOD), (1, BAD))
 SOME_ARE_BAD = ((None, NEUTRAL), (1, WARNING))
+CONCEPT_WORDS = words({float(value): look for value, look in CONCEPT_STATES.items()})
 SELECTION = "var-datasource=${datasource}&var-job=${__data.fields.job:percentencode}"
 TO_MODEL = (
     f"/d/{MODEL_UID}?{SELECTION}&var-model=${{__data.fields.model:percentencode}}&${{__url_time_range}}"
@@ -61,7 +63,13 @@ def _summary() -> list[tuple[Panel, int, int]]:
     attention = About(
         "How many models need attention?",
         "0. Counts models with a page or a ticket; the table below names them.",
-        ("MLQualityBelowTarget", "MLQualityAboveTarget", "MLModelDrift", "MLInputViolations"),
+        (
+            "MLQualityBelowTarget",
+            "MLQualityAboveTarget",
+            "MLConceptDrift",
+            "MLModelDrift",
+            "MLInputViolations",
+        ),
     )
     rules = About(
         "Do the alert rules run?",
@@ -92,19 +100,23 @@ def _models() -> Panel:
     about = About(
         "Which model needs attention first?",
         "Every state is fine. The worst model comes first; a cell leads to the model. Missed: targets whose "
-        "95 % bound is on the wrong side; unknown: targets that cannot be judged now; drifted: columns above "
-        "limit and noise; violating: columns above a limit of input checks; labelled: the champion's share "
-        "of mature predictions with a label, in the windows that targets judge.",
+        "95 % bound is on the wrong side; unknown: targets that cannot be judged now; expected: what the estimate "
+        "without labels says of those; concept: whether answers still mean what they meant; drifted: columns "
+        "above limit and noise; violating: columns above a limit of input checks; labelled: the champion's "
+        "share of mature predictions with a label, in the windows that targets judge.",
         (
             "MLQualityBelowTarget",
             "MLQualityAboveTarget",
             "MLQualityUnknown",
+            "MLEstimatedQualityLow",
+            "MLConceptDrift",
             "MLColumnDrift",
             "MLInputViolations",
             "MLNoPredictions",
             "MLModelGone",
             "MLLabelsStopped",
         ),
+        "No model yet: an exporter shows each configured model from its first scrape.",
     )
     return rows(about, _model_queries(), _model_columns(), sort="State")
 
@@ -116,6 +128,7 @@ def _model_queries() -> list[str]:
     checks = select("ml_input_violation_limit", MANY_MODELS)
     coverage = select("ml_label_coverage_ratio", MANY_MODELS)
     served = f"sum {by} ({rate('ml_predictions_total', MANY_MODELS)})"
+    concept = select("ml_concept_drift_state", MANY_MODELS, 'detector="ecusum"')
     failed = f"sum {by} ({rate('ml_prediction_errors_total', MANY_MODELS)})"
     return [
         known_models(MANY_MODELS),
@@ -129,21 +142,26 @@ def _model_queries() -> list[str]:
         served,
         f"{failed} / ({served} > 0)",
         f"min {by} ({prediction_age(MANY_MODELS)})",
+        f"max {by} ({expected_misses(MANY_MODELS)})",
+        f"max {by} ({concept} {of_champion(MANY_MODELS)})",
     ]
 
 
 def _model_columns() -> list[Column]:
     unknown = ((None, NEUTRAL), (1.0, UNKNOWN))
+    expected = words({0: ("met", NEUTRAL), 1: ("missed", WARNING)})
     columns = [
-        Column("model", "Model", width=170),
+        Column("model", "Model", width=140),
         Column("Value #B", "State", color=True, mappings=(STATE_WORDS,)),
         Column("Value #C", "Alerts", color=True, steps=SOME_ARE_BAD),
         Column("Value #D", "Missed", color=True, steps=((None, NEUTRAL), (1, BAD))),
         Column("Value #E", "Unknown", color=True, steps=unknown),
+        Column("Value #L", "Expected", color=True, mappings=(expected,)),
+        Column("Value #M", "Concept", color=True, mappings=(CONCEPT_WORDS,)),
         Column("Value #F", "Drifted", color=True, steps=SOME_ARE_BAD),
         Column("Value #G", "Violating", color=True, steps=SOME_ARE_BAD),
         Column("Value #H", "Labelled", unit="percentunit", decimals=1),
-        Column("Value #I", "Predictions", unit="reqps"),
+        Column("Value #I", "Served", unit="reqps"),
         Column("Value #J", "Errors", unit="percentunit", decimals=2),
         Column("Value #K", "Newest", unit="s"),
         Column("team", "Team"),
@@ -161,6 +179,7 @@ def _alerts() -> Panel:
         "Which alerts fire now?",
         "None. Alerts that concern no single model, such as a full disk, are not listed here.",
         ("MLWatchdog",),
+        "No alert fires for the chosen models.",
     )
     expr = f"group by (job, model, instance, severity, alertname) ({firing(CHOSEN)})"
     columns = [

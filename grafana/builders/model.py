@@ -1,4 +1,4 @@
-"""One model: is it good, is its input what it was, does it answer, do labels arrive, what is unknown."""
+"""One model: is it good, which version is best, is its input what it was, does it answer, do labels arrive, what is unknown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from .dashboards import Row, dashboard
 from .events import events
+from .model_concept import concept_panels
 from .model_inputs import drift_panels, violation_panels
 from .model_labels import label_panels, source_panels
-from .model_quality import quality_panels, version_panels
+from .model_quality import quality_panels
+from .model_segments import segment_panels
 from .model_traffic import traffic_panels
+from .model_versions import version_panels
 from .names import MODEL_UID, STATES
 from .panels import About, number, words
 from .promql import ONE_MODEL, select, state
@@ -30,7 +33,9 @@ def model() -> Dashboard:
         [
             Row("", [(_state(), 4, 6), (_versions(), 10, 6), (_unavailable(), 10, 6)]),
             Row("Quality", quality_panels()),
+            Row("Segments", segment_panels()),
             Row("Versions side by side", version_panels()),
+            Row("Concept, calibration and season", concept_panels()),
             Row("Drift of inputs, scores and labels", drift_panels()),
             Row("Violations of input checks", violation_panels()),
             Row("Traffic", traffic_panels()),
@@ -47,6 +52,7 @@ def _state() -> Panel:
         (
             "MLQualityBelowTarget",
             "MLQualityAboveTarget",
+            "MLConceptDrift",
             "MLModelDrift",
             "MLInputViolations",
             "MLNoPredictions",
@@ -84,7 +90,8 @@ def _versions() -> Panel:
 def _unavailable() -> Panel:
     about = About(
         "What cannot be computed now, and why?",
-        "Nothing. immature and too_few_rows pass by themselves; low_coverage and no_labels are about labels; "
+        "Nothing. A subject is a statistic: quality by metric, drift by method, the estimate, the difference of "
+        "versions. immature and too_few_rows pass by themselves; low_coverage and no_labels are about labels; "
         "no_profile and short_reference want another profile; error stands in the exporter's log.",
         ("MLQualityUnknown",),
     )

@@ -104,18 +104,23 @@ def _drift_over_time() -> Panel:
 
 def _bins() -> Panel:
     about = About(
-        "Which scores have become more or less common?",
+        "Which answers have become more or less common?",
         "Near 0 in every bin: the champion's share of predictions in a bin of the score, less that bin's "
-        "share in the reference. Shown are the five bins that moved most; positive: more common now.",
+        "share in the reference; of the prediction where a model has no scores. Shown are the five bins that "
+        "moved most; positive: more common now.",
         DRIFT_ALERTS,
+        "No profile to compare with.",
     )
-    score = 'column="score"'
-    bins = select("ml_bin_total", ONE_MODEL, score)
-    reference = f"max by (bin) ({select('ml_reference_bin_ratio', ONE_MODEL, score)} {CHAMPION})"
-    now = _share_by_bin(rate("ml_bin_total", ONE_MODEL, score))
+    scores, predictions = (_shifts(f'column="{name}"') for name in ("score", "prediction"))
+    return graph(about, [Line(f"{scores} or on () {predictions}", "{{bin}}")], unit="percentunit", decimals=1)
+
+
+def _shifts(column: str) -> str:
+    bins = select("ml_bin_total", ONE_MODEL, column)
+    reference = f"max by (bin) ({select('ml_reference_bin_ratio', ONE_MODEL, column)} {CHAMPION})"
+    now = _share_by_bin(rate("ml_bin_total", ONE_MODEL, column))
     shown = _share_by_bin(f"increase({bins}[$__range] @ end())")
-    expr = f"({now} - {reference}) and on (bin) topk(5, abs({shown} - {reference}))"
-    return graph(about, [Line(expr, "{{bin}}")], unit="percentunit", decimals=1)
+    return f"(({now} - {reference}) and on (bin) topk(5, abs({shown} - {reference})))"
 
 
 def _share_by_bin(counts: str) -> str:

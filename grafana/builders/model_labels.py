@@ -11,7 +11,8 @@ from .promql import ONE_MODEL, of_champion, rate, select
 
 def label_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on labels, with width and height."""
-    return [(panel, 12, 7) for panel in (_coverage(), _delay(), _outcomes(), _pending())]
+    wide = [(panel, 12, 7) for panel in (_coverage(), _selection())]
+    return [*wide, *((panel, 8, 7) for panel in (_delay(), _outcomes(), _pending()))]
 
 
 def source_panels() -> list[tuple[Panel, int, int]]:
@@ -35,6 +36,18 @@ def _coverage() -> Panel:
         unit="percentunit",
         low=0,
     )
+
+
+def _selection() -> Panel:
+    about = About(
+        "Are labelled predictions a fair sample of all?",
+        "Near 0: the scores of the champion's labelled predictions are spread as those of all mature ones. "
+        "Far from 0, quality is that of the predictions somebody chose to label.",
+        empty="Only models with scores are compared, and only with labels.",
+    )
+    distance = select("ml_drift", ONE_MODEL, 'reference="mature"', 'window="$window"')
+    line = Line(f"{distance} {of_champion(ONE_MODEL)}", "{{column}}: {{method}} {{instance}}")
+    return graph(about, [line], unit="none", decimals=3, low=0)
 
 
 def _delay() -> Panel:

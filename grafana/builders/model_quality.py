@@ -1,110 +1,152 @@
-"""A model's quality with its bounds, targets and reference, and its versions side by side."""
+"""A model's quality: against its targets, against the reference, as expected before labels come, by class."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .names import BAD, GOOD, NEUTRAL
-from .panels import About, Line, graph, words
-from .promql import ON_TARGET, ONE_MODEL, of_champion, rate, select
+from .names import BAD, GOOD
+from .panels import About, Line, for_each_metric, graph, words
+from .promql import ON_TARGET, ONE_MODEL, bounded, of_champion, select, targets
 from .tables import Column, rows
 
-CHOSEN = ('metric=~"$metric"', 'window="$window"')
+WINDOW = 'window="$window"'
+CHOSEN = ('metric=~"$metric"', WINDOW)
 VERSIONS = 'version=~"$version"'
 TARGET_ALERTS = ("MLQualityBelowTarget", "MLQualityAboveTarget")
 CHAMPION = of_champion(ONE_MODEL)
+TARGET = Line(
+    f"max by (bound) ({select('ml_quality_target', ONE_MODEL, *CHOSEN)})", "target ({{bound}})", "limit"
+)
+NO_LABELS_YET = "No quality yet: labels must come and predictions be mature; the table of reasons says more."
 
 
 def quality_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on quality, with width and height."""
-    return [(_over_time(), 12, 8), (_now(), 16, 9), (_mistakes(), 8, 9)]
-
-
-def version_panels() -> list[tuple[Panel, int, int]]:
-    """Return the panels of the row that compares versions, with width and height."""
     return [
-        (_by_version(), 12, 7),
-        (_matrix(), 10, 7),
-        (_differences(), 14, 7),
-        (_right(), 12, 7),
-        (_samples(), 12, 7),
+        (for_each_metric(_over_time()), 24, 8),
+        (_now(), 24, 9),
+        (for_each_metric(_since_reference()), 24, 8),
+        (for_each_metric(_expected()), 24, 8),
+        (_mistakes(), 8, 8),
+        (_classes(), 8, 8),
+        (_samples(), 8, 8),
     ]
+
+
+def _of_champion(expr: str, legend: str, style: str = "") -> Line:
+    return Line(f"{expr} {CHAMPION}", f"{legend} {{{{instance}}}}", style)
 
 
 def _over_time() -> Panel:
     about = About(
         "Is $metric as good as it has to be?",
         "The champion's bounds are on the right side of the target: a min target is missed when the upper "
-        "bound is below it, a max target when the lower bound is above it. Dots: the reference's value.",
+        "bound is below it, a max target when the lower bound is above it. Dots: what is expected without "
+        "labels, up to now; the lines end one maturity ago.",
         (*TARGET_ALERTS, "MLQualityUnknown"),
+        NO_LABELS_YET,
     )
-    quality, lower, upper = (
-        select(f"ml_quality{end}", ONE_MODEL, *CHOSEN) for end in ("", "_lower", "_upper")
+    value, lower, upper = bounded("ml_quality", ONE_MODEL, *CHOSEN)
+    lines = [
+        _of_champion(value, "version {{version}}"),
+        _of_champion(lower, "lower bound", "bound"),
+        _of_champion(upper, "upper bound", "bound"),
+        TARGET,
+        _of_champion(select("ml_quality_estimated", ONE_MODEL, *CHOSEN), "estimate", "estimate"),
+    ]
+    return graph(about, lines, unit="none", decimals=3)
+
+
+def _since_reference() -> Panel:
+    about = About(
+        "Has $metric changed since the reference?",
+        "Measured and reference are no further apart than their bounds together. Recent is of the rows that "
+        "already have a label: ahead of the measured line, but biased by which labels come first.",
+        ("MLQualityDropped",),
+        "Neither labels nor a profile with labels to compare with.",
     )
-    reference = select("ml_quality_reference", ONE_MODEL, CHOSEN[0])
-    panel = graph(
-        about,
-        [
-            Line(f"{quality} {CHAMPION}", "version {{version}} {{instance}}"),
-            Line(f"{lower} {CHAMPION}", "lower bound {{instance}}", "bound"),
-            Line(f"{upper} {CHAMPION}", "upper bound {{instance}}", "bound"),
-            Line(
-                f"max by (bound) ({select('ml_quality_target', ONE_MODEL, *CHOSEN)})",
-                "target ({{bound}})",
-                "limit",
-            ),
-            Line(f"max by (version) ({reference} {CHAMPION})", "reference", "reference"),
-        ],
-        unit="none",
-        decimals=3,
+    reference = bounded("ml_quality_reference", ONE_MODEL, CHOSEN[0])
+    value, lower, upper = (f"max by (version) ({one} {CHAMPION})" for one in reference)
+    lines = [
+        _of_champion(select("ml_quality", ONE_MODEL, *CHOSEN), "measured, version {{version}}"),
+        _of_champion(select("ml_quality_recent", ONE_MODEL, *CHOSEN), "recent"),
+        Line(value, "reference", "reference"),
+        Line(lower, "reference, lower bound", "bound"),
+        Line(upper, "reference, upper bound", "bound"),
+    ]
+    return graph(about, lines, unit="none", decimals=3)
+
+
+def _expected() -> Panel:
+    about = About(
+        "What is $metric expected to be, before its labels come?",
+        "The estimate's bounds are on the right side of the target. It takes answers to mean what they meant "
+        "in the profile: after concept drift or label shift it is wrong, and only labels show that.",
+        ("MLEstimatedQualityLow",),
+        "No estimate: the profile has too few labelled rows, or this metric is not estimated.",
     )
-    return _repeated(panel)
+    value, lower, upper = bounded("ml_quality_estimated", ONE_MODEL, *CHOSEN)
+    lines = [
+        _of_champion(value, "estimate, version {{version}}", "estimate"),
+        _of_champion(lower, "lower bound", "bound"),
+        _of_champion(upper, "upper bound", "bound"),
+        TARGET,
+        _of_champion(select("ml_quality_recent", ONE_MODEL, *CHOSEN), "recent"),
+    ]
+    return graph(about, lines, unit="none", decimals=3)
 
 
 def _now() -> Panel:
-    window = 'window="$window"'
-    quality, lower, upper = (
-        select(f"ml_quality{end}", ONE_MODEL, VERSIONS, window) for end in ("", "_lower", "_upper")
+    about = About(
+        "What does every metric say now, and how surely?",
+        "Every target is met. Lower and upper are 95 % bounds, n the labelled predictions behind them, worth "
+        "as many independent ones; estimate is without labels, recent of the rows that already have one.",
+        TARGET_ALERTS,
+        NO_LABELS_YET,
     )
-    least, most = (select("ml_quality_target", ONE_MODEL, window, f'bound="{end}"') for end in ("min", "max"))
-    recent = select("ml_quality_recent", ONE_MODEL, VERSIONS, window)
-    samples = select("ml_quality_samples", ONE_MODEL, VERSIONS, window)
-    reference = select("ml_quality_reference", ONE_MODEL, VERSIONS)
+    return rows(about, _quality_queries(), _quality_columns(), sort="Version", descending=False)
+
+
+def _quality_queries() -> list[str]:
+    value, lower, upper = bounded("ml_quality", ONE_MODEL, VERSIONS, WINDOW)
+    least, most = targets(ONE_MODEL, WINDOW)
     met = (
         f"{upper} >= bool {ON_TARGET} group_left (bound) {least}"
         f" or {lower} <= bool {ON_TARGET} group_left (bound) {most}"
     )
-    by, replica = "by (instance, version, metric)", "job, instance, model"
-    exprs = [
-        f"max {by} ({quality})",
-        f"max {by} ({lower})",
-        f"max {by} ({upper})",
-        f"min {by} ({met})",
-        f"max {by} ({reference})",
-        f"max {by} ({recent})",
-        f"max {by} ({samples} * on ({replica}, version, window) group_right () ({quality} * 0 + 1))",
-    ]
-    about = About(
-        "What does every metric say now, and how surely?",
-        "Every target is met. Lower and upper are 95 % bounds, n the labelled predictions behind them; "
-        "recent is of the rows that already have a label, biased by which labels come first.",
-        TARGET_ALERTS,
+    reference = select("ml_quality_reference", ONE_MODEL, VERSIONS)
+    recent, estimate = (
+        select(f"ml_quality_{name}", ONE_MODEL, VERSIONS, WINDOW) for name in ("recent", "estimated")
     )
-    return rows(about, exprs, _quality_columns(), sort="Version", descending=False)
+    samples, worth = (
+        f"{select(f'ml_quality_{name}samples', ONE_MODEL, VERSIONS, WINDOW)}"
+        f" * on (job, instance, model, version, window) group_right () ({value} * 0 + 1)"
+        for name in ("", "effective_")
+    )
+    by = "by (instance, version, metric)"
+    measured, others = (value, lower, upper), (reference, recent, estimate, samples, worth)
+    return [
+        *(f"max {by} ({expr})" for expr in measured),
+        # Of a metric with two targets the one that is missed is shown.
+        f"min {by} ({met})",
+        *(f"max {by} ({expr})" for expr in others),
+    ]
 
 
 def _quality_columns() -> list[Column]:
     verdict = words({0: ("missed", BAD), 1: ("met", GOOD)})
     return [
         Column("version", "Version"),
-        Column("metric", "Metric"),
+        Column("metric", "Metric", width=170),
         Column("Value #A", "Value", decimals=4),
         Column("Value #B", "Lower", decimals=4),
         Column("Value #C", "Upper", decimals=4),
         Column("Value #D", "Target", color=True, mappings=(verdict,)),
         Column("Value #E", "Reference", decimals=4),
         Column("Value #F", "Recent", decimals=4),
-        Column("Value #G", "n", unit="short"),
+        Column("Value #G", "Estimate", decimals=4),
+        Column("Value #H", "n", unit="short"),
+        Column("Value #I", "Worth", unit="short"),
         Column("instance", "Instance"),
     ]
 
@@ -113,85 +155,48 @@ def _mistakes() -> Panel:
     about = About(
         "Which mistakes does the champion make?",
         "Most predictions on the diagonal. Rows are labels, columns predictions; counts over the shown time.",
+        empty="No labelled predictions, or a model of numbers: its errors have no classes.",
     )
     counts = f"increase({select('ml_confusion_total', ONE_MODEL)}[$__range])"
     expr = f"round(sum by (actual, predicted) ({counts} {CHAMPION}))"
     return rows(about, [expr], [], sort="actual\\predicted", descending=False, matrix=("actual", "predicted"))
 
 
-def _by_version() -> Panel:
+def _classes() -> Panel:
     about = About(
-        "Which version does better in $metric?",
-        "The champion is not behind. Different versions may have scored different predictions: "
-        "the table of differences is the fair comparison.",
+        "Which class does the champion know worst?",
+        "No class is far behind the others. The class with the lowest F1 comes first; labels are those of the "
+        "shown time.",
+        empty="Only models of several classes have quality by class; binary ones have theirs in the table above.",
     )
-    quality = select("ml_quality", ONE_MODEL, VERSIONS, *CHOSEN)
-    return _repeated(
-        graph(about, [Line(quality, "version {{version}} {{instance}}")], unit="none", decimals=3)
+    f1, precision, recall = (
+        f"max by (class) ({select('ml_class_quality', ONE_MODEL, WINDOW, matcher)} {CHAMPION})"
+        for matcher in ('metric="f1"', 'metric="precision"', 'metric="recall"')
     )
-
-
-def _matrix() -> Panel:
-    about = About(
-        "What does each metric say of each version?", "No version is clearly ahead of the champion."
-    )
-    quality = select("ml_quality", ONE_MODEL, VERSIONS, 'window="$window"')
-    expr = f"max by (version, metric) ({quality})"
-    return rows(about, [expr], [], sort="metric\\version", descending=False, matrix=("metric", "version"))
-
-
-def _differences() -> Panel:
-    about = About(
-        "Is a candidate surely better than its baseline?",
-        "Not worse. Positive is better for the candidate; the 95 % bounds hold at every look since its first "
-        "prediction. Better: the lower bound is above 0; worse: the upper bound is below 0.",
-    )
-    difference, lower, upper = (
-        select(f"ml_version_difference{end}", ONE_MODEL, 'candidate=~"$version"')
-        for end in ("", "_lower", "_upper")
-    )
-    exprs = [difference, lower, upper, f"({lower} > bool 0) - ({upper} < bool 0)"]
-    by = "max by (instance, metric, baseline, candidate, pairing)"
-    verdict = words({-1: ("worse", BAD), 0: ("not sure", NEUTRAL), 1: ("better", GOOD)})
+    labels = f"increase({select('ml_confusion_total', ONE_MODEL)}[$__range]) {CHAMPION}"
+    named = f'label_join(sum by (actual) ({labels}), "class", "", "actual")'
+    counts = f"round(sum by (class) ({named})) and on (class) {f1}"
     columns = [
-        Column("metric", "Metric"),
-        Column("baseline", "Baseline"),
-        Column("candidate", "Candidate"),
-        Column("pairing", "Pairing"),
-        Column("Value #A", "Difference", decimals=5),
-        Column("Value #B", "Lower", decimals=5),
-        Column("Value #C", "Upper", decimals=5),
-        Column("Value #D", "Candidate is", color=True, mappings=(verdict,)),
-        Column("instance", "Instance"),
+        Column("class", "Class"),
+        Column("Value #A", "F1", decimals=3),
+        Column("Value #B", "Precision", decimals=3),
+        Column("Value #C", "Recall", decimals=3),
+        Column("Value #D", "Labels", unit="short"),
     ]
-    return rows(about, [f"{by} ({expr})" for expr in exprs], columns, sort="Metric", descending=False)
-
-
-def _right() -> Panel:
-    about = About(
-        "What share of labelled predictions is right?",
-        "Steady, and not lower for the champion than for the others.",
-    )
-    good, labelled = (
-        f"sum by (version) ({rate(f'ml_{kind}_predictions_total', ONE_MODEL, VERSIONS)})"
-        for kind in ("good", "labeled")
-    )
-    return graph(
-        about, [Line(f"{good} / ({labelled} > 0)", "version {{version}}")], unit="percentunit", low=0
-    )
+    return rows(about, [f1, precision, recall, counts], columns, sort="F1", descending=False)
 
 
 def _samples() -> Panel:
     about = About(
         "How many labelled predictions is quality computed from?",
-        "Hundreds or more: few rows make wide bounds, and below 10 of a class there is no value at all.",
+        "Hundreds or more: few rows make wide bounds, and below 10 of a class there is no value at all. Rows "
+        "that come together err together, so they are worth fewer independent ones.",
         ("MLQualityUnknown",),
+        NO_LABELS_YET,
     )
-    samples = select("ml_quality_samples", ONE_MODEL, VERSIONS, 'window="$window"')
-    return graph(about, [Line(f"sum by (version) ({samples})", "version {{version}}")], unit="short", low=0)
-
-
-def _repeated(panel: Panel) -> Panel:
-    """Show the panel once for each chosen metric, two side by side."""
-    panel.repeat, panel.repeat_direction, panel.max_per_row = "metric", "h", 2
-    return panel
+    labelled, worth = (
+        f"sum by (version) ({select(f'ml_quality_{name}samples', ONE_MODEL, WINDOW)} {CHAMPION})"
+        for name in ("", "effective_")
+    )
+    lines = [Line(labelled, "version {{version}}"), Line(worth, "worth as independent ones", "estimate")]
+    return graph(about, lines, unit="short", low=0)

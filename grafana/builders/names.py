@@ -20,3 +20,6 @@ STATES = {
     3: ("ticket", WARNING),
     4: ("page", BAD),
 }
+
+# What a detector makes of the losses: the values of ml_concept_drift_state.
+CONCEPT_STATES = {0: ("stable", GOOD), 1: ("warning", WARNING), 2: ("drift", BAD)}

@@ -30,7 +30,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
-from .names import BAD, GOOD, NEUTRAL, NOTICE
+from .names import BAD, GOOD, NEUTRAL, NOTICE, UNKNOWN
 
 T = TypeVar("T")
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -39,17 +39,22 @@ PanelBuilder = timeseries.Panel | table.Panel | stat.Panel | statetimeline.Panel
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a panel says of itself: the question, what a good answer is, and the alerts that watch it."""
+    """What a panel says of itself: the question, what a good answer is, and the alerts that watch it.
+
+    `empty` tells why there may be nothing to show; the panel shows it in place of data.
+    """
 
     question: str
     good: str
     alerts: Sequence[str] = ()
+    empty: str = ""
 
     def text(self) -> str:
         """Return the panel's description."""
+        good = f"Good: {self.good}"
         if not self.alerts:
-            return f"Good: {self.good} No alert watches this."
-        return f"Good: {self.good} Alert{'s' if len(self.alerts) > 1 else ''}: {', '.join(self.alerts)}."
+            return f"{good} No alert watches this."
+        return f"{good} Alert{'s' if len(self.alerts) > 1 else ''}: {', '.join(self.alerts)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class Line:
     style: str = ""
 
 
-# Field properties by style: limits are red dashes, bounds thin grey dashes, references dots.
+# Field properties by style: limits are red dashes, bounds thin grey dashes, references and
+# estimates dots.
 STYLES: Mapping[str, Mapping[str, object]] = {
     "limit": {
         "color": {"mode": "fixed", "fixedColor": BAD},
@@ -78,7 +84,13 @@ STYLES: Mapping[str, Mapping[str, object]] = {
         "custom.lineStyle": {"fill": "dot", "dash": [2, 6]},
         "custom.lineWidth": 1,
     },
+    "estimate": {
+        "color": {"mode": "fixed", "fixedColor": UNKNOWN},
+        "custom.lineStyle": {"fill": "dot", "dash": [2, 6]},
+        "custom.lineWidth": 2,
+    },
 }
+NO_DATA = "No data in the time shown."
 
 
 def graph(
@@ -146,6 +158,12 @@ def timeline(about: About, lines: Sequence[Line], mappings: Iterable[ValueMappin
     return panel.build()
 
 
+def for_each_metric(panel: Panel) -> Panel:
+    """Show the panel once for each chosen metric, two side by side, over the whole width."""
+    panel.repeat, panel.repeat_direction, panel.max_per_row = "metric", "h", 2
+    return panel
+
+
 def words(texts: Mapping[float, tuple[str, str]]) -> ValueMap:
     """Return a mapping of values to (word, colour)."""
     results = {
@@ -175,6 +193,7 @@ def query(line: Line, ref: str) -> prometheus.Dataquery:
 def describe(panel: PanelBuilder, about: About, targets: list[prometheus.Dataquery]) -> None:
     """Give a panel its question, its explanation, its data source and its queries."""
     panel.title(about.question).description(about.text()).datasource(DATASOURCE).transparent(False)
+    panel.no_value(about.empty or NO_DATA)
     for target in targets:
         panel.with_target(target)
 

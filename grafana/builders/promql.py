@@ -30,14 +30,45 @@ def rate(metric: str, scope: str, *matchers: str) -> str:
     return f"rate({select(metric, scope, *matchers)}[$__rate_interval])"
 
 
+def bounded(metric: str, scope: str, *matchers: str) -> tuple[str, str, str]:
+    """Return the selectors of a value, of its lower and of its upper bound."""
+    value, lower, upper = (select(f"{metric}{end}", scope, *matchers) for end in ("", "_lower", "_upper"))
+    return value, lower, upper
+
+
+def targets(scope: str, *matchers: str) -> tuple[str, str]:
+    """Return the selectors of the least that is demanded, and of the most that is allowed."""
+    least, most = (select("ml_quality_target", scope, *matchers, f'bound="{end}"') for end in ("min", "max"))
+    return least, most
+
+
 def breaches(scope: str) -> str:
     """Return the champion's metrics whose 95 % bound is on the wrong side of the target."""
-    upper, lower = select("ml_quality_upper", scope), select("ml_quality_lower", scope)
-    at_least = select("ml_quality_target", scope, 'bound="min"')
-    at_most = select("ml_quality_target", scope, 'bound="max"')
+    _, lower, upper = bounded("ml_quality", scope)
+    at_least, at_most = targets(scope)
     return (
         f"(({upper} < {ON_TARGET} group_left () {at_least})"
         f" or ({lower} > {ON_TARGET} group_left () {at_most})) {of_champion(scope)}"
+    )
+
+
+def missed_for_sure(metric: str, scope: str, *matchers: str) -> str:
+    """Return 1 for what has its 95 % bound on the wrong side of a target, 0 for what has not."""
+    _, lower, upper = bounded(metric, scope, *matchers)
+    least, most = targets(scope)
+    return (
+        f"({upper} < bool {ON_TARGET} group_left (bound) {least}"
+        f" or {lower} > bool {ON_TARGET} group_left (bound) {most})"
+    )
+
+
+def room(metric: str, scope: str, *matchers: str) -> str:
+    """Return how far the bound that decides is from its target; below 0 the target is missed for sure."""
+    _, lower, upper = bounded(metric, scope, *matchers)
+    least, most = targets(scope)
+    return (
+        f"({upper} - {ON_TARGET} group_left (bound) {least}"
+        f" or {most} - {ON_TARGET} group_right (bound) {lower})"
     )
 
 
@@ -48,6 +79,12 @@ def unjudged(scope: str) -> str:
         f"group by (job, instance, model, metric, window) ({select('ml_quality_target', scope)})"
         f" unless {ON_TARGET} ({judged})"
     )
+
+
+def expected_misses(scope: str) -> str:
+    """Return 1 or 0 for the champion's targets without bounds: whether the estimate misses them for sure."""
+    missed = missed_for_sure("ml_quality_estimated", scope)
+    return f"{missed} {of_champion(scope)} and {ON_TARGET} ({unjudged(scope)})"
 
 
 def drifted(scope: str) -> str:

@@ -19,6 +19,9 @@ from grafana_foundation_sdk.models.table import Options
 from .names import NEUTRAL
 from .panels import About, Line, describe, properties, query, refs, thresholds
 
+# A column without a width gets an equal share, in pixels not less than this; Grafana's own least is 150.
+NARROWEST = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -55,7 +58,9 @@ def rows(
         query(Line(expr, ""), ref).format(PromQueryFormat.TABLE).instant() for ref, expr in refs(exprs)
     ]
     describe(panel, about, targets)
-    panel.unit("none").no_value("").filterable(False).thresholds(thresholds(((None, NEUTRAL),)))
+    panel.unit("none").filterable(False).thresholds(thresholds(((None, NEUTRAL),))).min_width(NARROWEST)
+    # Why a table is empty is not to be read in each of its empty cells.
+    panel.override_by_regexp("/.*/", properties({"noValue": ""}))
     panel.color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
     panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
     # Newer versions keep the footer with the fields: none at all is right everywhere.

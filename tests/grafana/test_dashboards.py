@@ -173,6 +173,37 @@ def test_a_panel_is_wide_enough_to_be_read_at_1280_pixels(name: str) -> None:
 
 
 @EVERY
+def test_a_tables_columns_fit_at_1280_pixels(name: str) -> None:
+    for panel in panels(ALL_DASHBOARDS[name]):
+        columns = panel.get("transformations", [{"options": {}}])[-1]["options"].get("indexByName", {})
+        least = panel["fieldConfig"]["defaults"].get("custom", {}).get("minWidth", 150)
+        properties = [one for o in panel["fieldConfig"]["overrides"] for one in o["properties"]]
+        fixed = [one["value"] for one in properties if one["id"] == "custom.width"]
+        # A panel that is repeated has half of the line where two metrics are chosen.
+        share = panel["gridPos"]["w"] / 24 / panel.get("maxPerRow", 1)
+        # The page's own margins and the panel's take 40 pixels, a scroll bar 10.
+        left = (1280 - 40) * share - 10 - sum(fixed) - least * (len(columns) - len(fixed))
+        assert left >= 0, panel["title"]
+
+
+@EVERY
+def test_a_repeated_panel_has_its_line_for_itself(name: str) -> None:
+    for panel in panels(ALL_DASHBOARDS[name]):
+        if "repeat" in panel:
+            assert (panel["gridPos"]["x"], panel["gridPos"]["w"]) == (0, 24), panel["title"]
+
+
+@EVERY
+def test_a_panel_without_data_says_something_and_empty_cells_nothing(name: str) -> None:
+    for panel in panels(ALL_DASHBOARDS[name]):
+        assert panel["fieldConfig"]["defaults"]["noValue"], panel["title"]
+        if panel["type"] == "table":
+            first = panel["fieldConfig"]["overrides"][0]
+            assert first["matcher"]["id"] == "byRegexp"
+            assert first["properties"] == [{"id": "noValue", "value": ""}]
+
+
+@EVERY
 def test_no_threshold_but_the_alerts_own(name: str) -> None:
     """Limits come from Prometheus as series; a fixed step may only tell none from some, or a ratio of 1."""
     for panel in panels(ALL_DASHBOARDS[name]):
@@ -193,7 +224,8 @@ def test_overrides_and_sorting_name_what_is_there(name: str) -> None:
         [*_, last] = panel.get("transformations") or [{"options": {}}]
         renamed = set(last["options"].get("renameByName", {}).values())
         for override in panel["fieldConfig"]["overrides"]:
-            known = {"byFrameRefID": references, "byName": renamed}[override["matcher"]["id"]]
+            kinds = {"byFrameRefID": references, "byName": renamed, "byRegexp": {"/.*/"}}
+            known = kinds[override["matcher"]["id"]]
             assert override["matcher"]["options"] in known, panel["title"]
         matrix = "\\".join(last["options"].get(key, "") for key in ("rowField", "columnField"))
         for order in panel["options"].get("sortBy", ()):

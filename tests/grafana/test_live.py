@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.grafana.page import COLUMNS, METRICS, VERSIONS, page
+from tests.grafana.models import BINARY, COLUMNS, EMPTY, MODELS, MULTICLASS, NEW, REGRESSION, Made
+from tests.grafana.page import page
 from tests.grafana.queries import (
     Prometheus,
     chosen_values,
@@ -33,7 +34,7 @@ groups:
     expr: vector(1)
     labels: {severity: info}
   - alert: MLQualityAboveTarget
-    expr: ml_quality_lower{metric="brier_score", window="15m", version="1"} > 0.18
+    expr: ml_quality_lower{model="flight-delay", metric="brier_score", window="15m", version="1"} > 0.18
     labels: {severity: critical}
 """
 CONFIG = """
@@ -111,9 +112,20 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.server_close()
 
 
-def test_every_query_brings_something(prometheus: str) -> None:
-    counts = run_queries(prometheus, shown_seconds=60, rate_interval="10s")
-    assert len(counts) >= 100
+@pytest.mark.parametrize("made", MODELS, ids=lambda made: made.name)
+def test_every_query_brings_something_or_has_a_reason_not_to(prometheus: str, made: Made) -> None:
+    expected = {f"Models: one model: {title}": reason for title, reason in EMPTY[made.name].items()}
+    if made is not BINARY:
+        expected["Models: one model: annotation Firing alerts"] = "the one alert is another model's"
+    counts = run_queries(prometheus, expected, shown_seconds=60, rate_interval="10s", model=made.name)
+    assert len(counts) >= 140
+    wrong = {name for name, n in counts.items() if n and {name, name.rsplit(" [", 1)[0]} & set(expected)}
+    assert wrong == set(), "it shows something after all"
+
+
+def test_every_query_of_a_panel_is_tried_on_some_model() -> None:
+    never = set.intersection(*(set(reasons) for reasons in EMPTY.values()))
+    assert never == set()
 
 
 def test_a_query_that_is_not_there_is_an_error(prometheus: str) -> None:
@@ -126,7 +138,10 @@ def test_empty_queries_wrong_legends_columns_and_crowds_are_noticed(
 ) -> None:
     board = dashboards()["fleet"]
     graph = next(panel for panel in board["panels"] if panel["title"] == "How old are the numbers?")
-    graph["targets"][0] |= {"expr": 'ml_drift{method="psi"}', "legendFormat": "{{carrier}}"}
+    graph["targets"][0] |= {
+        "expr": 'ml_drift{method="psi", reference="training", model="flight-delay"}',
+        "legendFormat": "{{carrier}}",
+    }
     graph["targets"][1]["expr"] = "ml_gone"
     table = next(panel for panel in board["panels"] if panel["title"] == "Which alerts fire now?")
     table["transformations"][0]["options"]["include"]["names"].append("colour")
@@ -144,7 +159,9 @@ def test_empty_queries_wrong_legends_columns_and_crowds_are_noticed(
 
 def test_the_variables_offer_first_what_alerts_judge(prometheus: str) -> None:
     offered = variable_values(Prometheus(prometheus, 60), dashboards()["model"], BUILTIN)
-    assert offered["model"] == ["flight-delay"]
+    assert sorted(offered["model"]) == sorted(made.name for made in MODELS)
+    offered = variable_values(Prometheus(prometheus, 60), dashboards()["model"], BUILTIN, BINARY.name)
+    assert offered["model"][0] == BINARY.name
     assert offered["version"] == ["1", "2"]
     assert offered["window"][0] == "15m"
     assert sorted(offered["window"]) == ["15m", "1m", "5m"]
@@ -152,11 +169,15 @@ def test_the_variables_offer_first_what_alerts_judge(prometheus: str) -> None:
     assert sorted(offered["method"]) == ["psi", "wasserstein"]
 
 
-def values(prometheus: str, dashboard: str, title: str, reference: str) -> dict[str, float]:
+def values(
+    prometheus: str, dashboard: str, title: str, reference: str, model: str = BINARY.name, metric: str = ""
+) -> dict[str, float]:
     """Return a panel's query's values now, by their labels as JSON."""
     board = dashboards()[dashboard]
     server = Prometheus(prometheus, 60)
-    chosen = {**BUILTIN, **chosen_values(board, variable_values(server, board, BUILTIN))}
+    chosen = {**BUILTIN, **chosen_values(board, variable_values(server, board, BUILTIN, model))}
+    if metric:
+        chosen["metric"] = metric
     [query] = [query for query in queries(board) if query.name.endswith(f"{title} [{reference}]")]
     series = server.ask(substitute(query.expr, chosen), instant=True)
     return {json.dumps(one["metric"], sort_keys=True): float(one["value"][1]) for one in series}
@@ -176,13 +197,58 @@ def test_the_fleet_shows_a_page_and_the_missed_target(prometheus: str) -> None:
 def test_the_model_shows_which_targets_are_met(prometheus: str) -> None:
     found = values(prometheus, "model", "What does every metric say now, and how surely?", "D")
     met = {(json.loads(key)["version"], json.loads(key)["metric"]): value for key, value in found.items()}
-    judged = [(version, metric) for version in VERSIONS for metric in METRICS[1:]]
+    judged = [(version, metric) for version in BINARY.versions for metric, _ in BINARY.targets]
     assert met == {(version, metric): float(metric == "roc_auc") for version, metric in judged}
 
 
-def test_the_candidate_is_shown_as_better(prometheus: str) -> None:
-    found = values(prometheus, "model", "Is a candidate surely better than its baseline?", "D")
-    assert list(found.values()) == [1, 1, 1]
+def by(label: str, found: dict[str, float]) -> dict[str, float]:
+    """Return values by one of their labels, in the order they came in."""
+    return {json.loads(key)[label]: value for key, value in found.items()}
+
+
+def test_the_fleet_shows_what_is_expected_where_no_labels_are(prometheus: str) -> None:
+    first = "Which model needs attention first?"
+    expected = values(prometheus, "fleet", first, "L")
+    # Its accuracy is expected to be 0.6, with a target of 0.7; the other targets are judged by labels.
+    assert by("model", expected) == {NEW.name: 1}
+    assert by("model", values(prometheus, "fleet", first, "E"))[NEW.name] == len(NEW.targets)
+
+
+def test_the_fleet_shows_the_champions_concept(prometheus: str) -> None:
+    found = values(prometheus, "fleet", "Which model needs attention first?", "M")
+    assert by("model", found) == {made.name: 2.0 * made.labelled for made in MODELS}
+
+
+def test_which_version_is_best_has_three_answers(prometheus: str) -> None:
+    title = "Which version is best, and how surely?"
+    verdicts, hold = (by("metric", values(prometheus, "model", title, letter)) for letter in "DE")
+    assert verdicts == {"brier_score": 1, "log_loss": -1, "roc_auc": 0}
+    assert hold == {"brier_score": 1, "log_loss": 1, "roc_auc": 0}
+
+
+@pytest.mark.parametrize(
+    ("metric", "worst"),
+    [("roc_auc", ["UA", "JFK", "AA"]), ("brier_score", ["AA", "JFK", "UA"])],
+)
+def test_the_worst_segment_comes_first(prometheus: str, metric: str, worst: list[str]) -> None:
+    title = "Which segments are worst in $metric?"
+    room = by("value", values(prometheus, "model", title, "A", metric=metric))
+    missed = by("value", values(prometheus, "model", title, "F", metric=metric))
+    assert sorted(room, key=room.__getitem__) == worst
+    assert {value for value in worst if missed[value]} == {value for value in worst if room[value] < 0}
+    assert 0 < sum(missed.values()) < len(worst)
+
+
+def test_the_worst_class_has_its_labels_beside_it(prometheus: str) -> None:
+    title = "Which class does the champion know worst?"
+    f1, labels = (by("class", values(prometheus, "model", title, letter, MULTICLASS.name)) for letter in "AD")
+    assert sorted(f1, key=f1.__getitem__) == list(MULTICLASS.classes)
+    assert set(labels) == set(f1)
+
+
+def test_a_model_of_numbers_shows_its_predictions_bins(prometheus: str) -> None:
+    title = "Which answers have become more or less common?"
+    assert len(values(prometheus, "model", title, "A", REGRESSION.name)) == 5
 
 
 def test_the_verdicts_on_drift(prometheus: str) -> None:

@@ -204,7 +204,7 @@ def test_a_stored_profile_reads_back_the_same(profile: Profile, tmp_path: Path) 
     save(profile, tmp_path / "sub" / "p.json")
     again = load(tmp_path / "sub" / "p.json")
     assert again == profile
-    assert again.digest() == profile.digest()
+    assert again.digest == profile.digest
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prometheus_client import generate_latest
+
 from ml_exporter import __version__, log
 from ml_exporter.check import report_check
 from ml_exporter.config import ConfigError, load
@@ -21,7 +23,7 @@ from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_print import print_profile
 from ml_exporter.service import HostPaths, Service
-from ml_exporter.snapshot import config_page, join, log_page
+from ml_exporter.snapshot import config_families, log_families
 from ml_exporter.state_file import StateError
 from ml_exporter.store import Store
 from ml_exporter.web.app import create_app
@@ -176,9 +178,9 @@ def _evaluate(flags: argparse.Namespace) -> int:
     layouts = load_layouts(config)
     engine = Engine(config, layouts, Store(None))
     snapshot = engine.run_once(flags.at)
-    page = log_page(snapshot, 0.0, config.exporter.series_limit)
-    thresholds = config_page((model, layouts[model.name]) for model in config.models)
-    sys.stdout.buffer.write(join((thresholds, page.page), openmetrics=False, gzipped=False))
+    thresholds = config_families((model, layouts[model.name]) for model in config.models)
+    found, _ = log_families(snapshot, 0.0, config.exporter.series_limit)
+    sys.stdout.buffer.write(generate_latest(thresholds) + generate_latest(found))
     problems = [(source, problem) for source in snapshot.sources for problem in source.problems]
     for source, problem in problems:
         print(f"ml_exporter: {source.source} of {source.model}: {problem}", file=sys.stderr)

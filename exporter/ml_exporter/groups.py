@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -85,20 +85,19 @@ def merged(
     groups: Groups,
     shape: Shape,
     counted: str,
-    histograms: Sequence[SparseCounts] | None = None,
+    histogram: Callable[[slice], SparseCounts] | None = None,
 ) -> Counts:
     """Sum tables, one row for each group, to tallies; the one named `counted` tells where there are rows.
 
-    Histograms are those of the panes: nobody ranks all rows since ever.
+    `histogram` gives that of a run of groups; it is asked for those of the panes only, as nobody ranks all
+    rows since ever.
     """
 
     def tally(arrays: Mapping[str, NDArray[Any]], members: slice = slice(0)) -> Tally:
         shaped = {
             name: arrays[name].astype(kind).reshape(size) for name, (size, kind) in shape.arrays.items()
         }
-        if histograms is None or shape.histogram is None:
-            return Tally(shaped)
-        return Tally(shaped, shape.histogram.merge(histograms[members]))
+        return Tally(shaped, None if histogram is None else histogram(members))
 
     panes: dict[Where, Tally] = {}
     for window, numbers, bounds in groups.windows():

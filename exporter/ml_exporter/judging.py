@@ -59,7 +59,7 @@ class Judging:
         groups = Groups(rows.times, steps, clock)
         group, n, members = groups.of_row, len(groups), groups.of_row[known.labelled]
         tables = self._tables(rows, known, group, members, n)
-        return merged(tables, groups, self.shape, "mature", self.task.histograms(known.rows, members, n))
+        return merged(tables, groups, self.shape, "mature", self.task.histogram_of(known.rows, members, n))
 
     def whole(self, rows: Judged) -> Tally:
         """The tally of all rows together, its histogram among it."""
@@ -69,8 +69,8 @@ class Judging:
         arrays = {
             name: tables[name].astype(kind).reshape(size) for name, (size, kind) in self.shape.arrays.items()
         }
-        histograms = self.task.histograms(known.rows, members, 1)
-        return Tally(arrays, None if histograms is None else histograms[0])
+        histogram = self.task.histogram_of(known.rows, members, 1)
+        return Tally(arrays, None if histogram is None else histogram(slice(0, 1)))
 
     def _tables(
         self, rows: Judged, known: Known, group: IntArray, members: IntArray, n: int

@@ -269,7 +269,7 @@ class Waiting:
         rows = self._execute(f"SELECT id, label, {self._rows.columns} FROM temp.ripe").fetchnumpy()
         labels = np.asarray(np.ma.filled(rows["label"], silent_label), np.float64)
         versions = np.asarray(rows["version"])
-        for version in np.unique(versions):
+        for version in np.flatnonzero(np.bincount(versions)):
             judged = self._rows.judged(rows, versions == version, labels)
             verdict.rows.setdefault(int(version), []).append(judged)
         if self._losses is not None:

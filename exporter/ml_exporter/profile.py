@@ -206,6 +206,7 @@ class Profile(_Frozen):
         """The file's text; the same rows give the same bytes."""
         return _dump(self.model_dump(mode="json")) + "\n"
 
+    @cached_property
     def digest(self) -> str:
         """A short hash of the content, for telling profiles apart."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]

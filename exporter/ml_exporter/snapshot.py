@@ -63,6 +63,13 @@ class LogPage:
 
 def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> LogPage:
     """Write out a snapshot; counters born less than `hold` seconds ago show 0."""
+    families, dropped = log_families(snapshot, hold, series_limit)
+    exported = sum(len(family.samples) for family in families.collect())
+    return LogPage(render(families), exported, dropped)
+
+
+def log_families(snapshot: Snapshot, hold: float, series_limit: int) -> tuple[Families, int]:
+    """What a snapshot has to show, and how many series the limit has left out."""
     families = Families()
     for report, state in snapshot.reports:
         traffic.collect(families, report, state, hold)
@@ -70,17 +77,20 @@ def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> LogPage:
         quality.collect(families, report, hold)
         drift.collect(families, report, hold)
         health.collect(families, report, hold)
-    dropped = limited(families.collect(), series_limit)
-    exported = sum(len(family.samples) for family in families.collect())
-    return LogPage(render(families), exported, dropped)
+    return families, limited(families.collect(), series_limit)
+
+
+def config_families(configured: Iterable[tuple[Model, models.Layouts]]) -> Families:
+    """What comes from the configuration alone."""
+    families = Families()
+    for model, layouts in configured:
+        models.collect(families, model, layouts)
+    return families
 
 
 def config_page(configured: Iterable[tuple[Model, models.Layouts]]) -> Rendered:
     """Write out what comes from the configuration alone."""
-    families = Families()
-    for model, layouts in configured:
-        models.collect(families, model, layouts)
-    return render(families)
+    return render(config_families(configured))
 
 
 def _compress(data: bytes) -> bytes:

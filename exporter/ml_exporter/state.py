@@ -114,7 +114,7 @@ class ModelState:
     def version_codes(self, names: Sequence[str], versions: IntArray) -> IntArray:
         """Return the code under which each row waits; `versions` are indices into `names`."""
         codes = np.zeros(len(names), np.int64)
-        for index in np.unique(versions):
+        for index in np.flatnonzero(np.bincount(versions)).tolist():
             codes[index] = self.codes.index(self.slot(names[index]))
         return codes[versions]
 
@@ -122,7 +122,7 @@ class ModelState:
         """Judge rows at once that carry their label; `clock` is where the quality windows end."""
         assert rows.labels is not None
         segments = self.segment_codes(rows)
-        for code in np.unique(codes):
+        for code in np.flatnonzero(np.bincount(codes)).tolist():
             chosen = (codes == code) & ~rows.errors
             judged = Judged(
                 rows.times[chosen],
@@ -189,7 +189,8 @@ class ModelState:
         """Forget panes that have left their window, and versions that were in none."""
         for state in self.versions.values():
             state.prune(clock, judged_clock)
-        self._forget_versions(judged_clock)
+        # Behind the clock, as after an outage, a version's rows may still lie unread.
+        self._forget_versions(min(judged_clock, self.read_until["predictions"]))
 
     def _forget_versions(self, clock: int) -> None:
         longest = round(self.model.windows[-1].seconds * MICROSECONDS)
@@ -253,7 +254,7 @@ class ModelState:
     def _meaning(self) -> dict[str, Any]:
         """What stored counts and waiting rows depend on."""
         model = self.model
-        digests = {name: layout.profile and layout.profile.digest() for name, layout in self.layouts.items()}
+        digests = {name: layout.profile and layout.profile.digest for name, layout in self.layouts.items()}
         fields = model.predictions.fields
         score = fields.score if fields.score is None or isinstance(fields.score, str) else dict(fields.score)
         return {

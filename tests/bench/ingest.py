@@ -39,6 +39,11 @@ def races(folder: Path) -> list[Race]:
     return [
         Race("DuckDB's bare read_json (yardstick)", "yardstick", folder / "nested.jsonl"),
         Race("ml_exporter, nested JSONL", "exporter", config(folder, "nested.jsonl")),
+        Race(
+            "ml_exporter, nested JSONL, no estimates, segments, detectors",
+            "exporter",
+            config(folder, "nested.jsonl", profile=records.bare_profile(folder)),
+        ),
         Race("ml_exporter, nested JSONL with 0.1 % bad lines", "exporter", config(folder, "bad.jsonl")),
         Race(
             "ml_exporter, labels in a separate log",

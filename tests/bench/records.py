@@ -6,6 +6,7 @@ about 590 bytes a line. DuckDB writes them, seeded, so that each run has the sam
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -59,8 +60,13 @@ def write_long(folder: Path, rows: int) -> None:
     unfinished.rename(folder / "nested.jsonl")
 
 
-def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) -> Path:
-    """Write a configuration of everything on for one of the files, and return its path."""
+def config(
+    folder: Path, log: str, form: str = "jsonl", labels: bool = False, profile: str = "profile.json"
+) -> Path:
+    """Write a configuration of everything on for one of the files, and return its path.
+
+    With another profile than its own, `bare_profile`, there are no segments and no detectors either.
+    """
     flat = log.startswith("flat")
     fields: dict[str, object] = {
         "timestamp": "ts",
@@ -71,9 +77,9 @@ def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) ->
     fields |= {"id": "id", "latency_seconds": "latency_s", "features": list(FEATURES) if flat else "features"}
     model = {
         "name": "bench",
-        "profile": "profile.json",
+        "profile": profile,
         "predictions": {"path": log, "format": form, "fields": fields},
-        "quality": {"roc_auc": {"min": 0.6}},
+        "quality": {"roc_auc": {"min": 0.6}, "accuracy": {"min": 0.6}},
         "drift": {"psi": {"max": 0.2}},
         "health": {"missing": {"max": 0.5}},
         "latency": {"limit": 0.25},
@@ -86,9 +92,20 @@ def config(folder: Path, log: str, form: str = "jsonl", labels: bool = False) ->
         }
     else:
         fields["label"] = "label"
-    path = folder / f"{log.replace('.', '-')}{'-labels' if labels else ''}.yml"
+    bare = profile != "profile.json"
+    model |= {"detectors": []} if bare else {"segments": [CATEGORIES[0]]}
+    path = folder / f"{log.replace('.', '-')}{'-labels' if labels else ''}{'-bare' if bare else ''}.yml"
     path.write_text(yaml.safe_dump({"models": [model]}))
     return path
+
+
+def bare_profile(folder: Path) -> str:
+    """Write the profile without what estimates, rhythms and detectors need; return its name."""
+    profile = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
+    for key in ("hourly", "expected_loss", "estimation"):
+        profile.pop(key, None)
+    (folder / "profile-bare.json").write_text(json.dumps(profile), encoding="utf-8")
+    return "profile-bare.json"
 
 
 def _nested(table: str) -> str:

@@ -49,5 +49,5 @@ def _bins(
 def _profile(families: Families, report: ModelReport, version: VersionReport) -> None:
     profile, path = version.layout.profile, report.model.profile_path(version.name)
     if profile is not None and path is not None:
-        name = f"{path.name}@{profile.digest()}"
+        name = f"{path.name}@{profile.digest}"
         families.add("ml_profile_info", (report.model.name, version.name, name), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,10 @@ from ml_exporter.stats.classification import (
 from ml_exporter.stats.one_vs_rest import BINS as SEGMENT_BINS
 from ml_exporter.stats.one_vs_rest import probability_bins
 from ml_exporter.stats.result import Result
-from ml_exporter.stats.scores import ScoreHistogram
+from ml_exporter.stats.scores import ScoreHistogram, score_keys
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Known, Task, split
+from ml_exporter.tasks.task import Evidence, Known, Task, grouped
 
 _METRICS = {**BINARY_METRICS, **BINARY_RATES}
 _CELLS = [3, 1, 2, 0]
@@ -100,11 +100,12 @@ class Binary(Task):
             "calibration": _calibration(scores, positive, group[scored], n),
         }
 
-    def histograms(self, rows: Judged, group: IntArray, n: int) -> Sequence[ScoreHistogram]:
+    def histogram_of(self, rows: Judged, group: IntArray, n: int) -> Callable[[slice], ScoreHistogram]:
         """Scores by label."""
         scored = _scored(rows)
-        parts = split(group[scored], n, rows.scores[scored], rows.labels[scored] == POSITIVE)
-        return [ScoreHistogram.of(scores, positive) for scores, positive in parts]
+        cells = score_keys(rows.scores[scored]).astype(np.int64) * 2 + (rows.labels[scored] == POSITIVE)
+        of = grouped(group[scored], n, cells)
+        return lambda run: ScoreHistogram.of_cells(of(run))
 
     def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
         """Cells count the decided rows, losses the scored ones."""

@@ -84,7 +84,7 @@ class Multiclass(Task):
             "one_vs_rest": self._ranked(rows.take(scored), group[scored], n),
         }
 
-    def histograms(self, *_: object) -> None:
+    def histogram_of(self, *_: object) -> None:
         """There is none: bins of each class are among the arrays."""
 
     def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:

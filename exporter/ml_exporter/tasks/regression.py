@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ml_exporter.stats.regression import (
 )
 from ml_exporter.stats.result import Result
 from ml_exporter.tally import Tally
-from ml_exporter.tasks.task import Evidence, Known, Task, loss_effects, split
+from ml_exporter.tasks.task import Evidence, Known, Task, grouped, loss_effects
 
 _OF_ERRORS = ("median_absolute_error", "absolute_error_p90", "absolute_error_p95", "absolute_error_p99")
 
@@ -69,11 +69,11 @@ class Regression(Task):
         counts, sums = self._rows(rows.take(chosen))
         return {"counts": by_group(counts, group[chosen], n), "sums": by_group(sums, group[chosen], n)}
 
-    def histograms(self, rows: Judged, group: IntArray, n: int) -> Sequence[ErrorHistogram]:
+    def histogram_of(self, rows: Judged, group: IntArray, n: int) -> Callable[[slice], ErrorHistogram]:
         """Sizes of the errors."""
         chosen = _judgeable(rows)
-        parts = split(group[chosen], n, rows.scores[chosen] - rows.labels[chosen])
-        return [ErrorHistogram.of(errors) for (errors,) in parts]
+        of = grouped(group[chosen], n, rows.scores[chosen] - rows.labels[chosen])
+        return lambda run: ErrorHistogram.of(of(run))
 
     def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:
         """The loss is the absolute error."""

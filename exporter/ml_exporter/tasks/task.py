@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -92,8 +92,8 @@ class Task(ABC):
         """Arrays of the labelled rows by group, one row for each of n groups."""
 
     @abstractmethod
-    def histograms(self, rows: Judged, group: IntArray, n: int) -> Sequence[SparseCounts] | None:
-        """The sparse histogram of each group, where the task has one."""
+    def histogram_of(self, rows: Judged, group: IntArray, n: int) -> Callable[[slice], SparseCounts] | None:
+        """What gives the sparse histogram of a run of the n groups, where the task has one."""
 
     @abstractmethod
     def rhythmic(self, known: Known) -> FloatArray:
@@ -153,9 +153,9 @@ def loss_effects(
     return {} if found is None else dict.fromkeys(metrics, found.value)
 
 
-def split(group: IntArray, n: int, *columns: NDArray[Any]) -> list[tuple[NDArray[Any], ...]]:
-    """Each group's part of some columns."""
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=n))[:-1]
-    parts = [np.split(column[order], ends) for column in columns]
-    return list(zip(*parts, strict=True))
+def grouped(group: IntArray, n: int, column: NDArray[Any]) -> Callable[[slice], NDArray[Any]]:
+    """What gives the part of a column that lies in a run of the n groups."""
+    if np.any(group[1:] < group[:-1]):
+        column = column[np.argsort(group, kind="stable")]
+    ends = np.append(0, np.cumsum(np.bincount(group, minlength=n)))
+    return lambda run: column[ends[run.start or 0] : ends[run.stop]]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ml_exporter.config import Config, ConfigError, Model, load
 from ml_exporter.config_checks import without_meaning
-from ml_exporter.drift import coarse, methods_of, reference_cells
+from ml_exporter.drift import PREVIOUS, coarse, methods_of, reference_cells, references_of
 from ml_exporter.engine import model_layouts
 from ml_exporter.estimate import estimated_metrics
 from ml_exporter.forms import class_slots, segment_slots
@@ -135,9 +135,12 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     values = sum(slots.size + 2 for slots in segment_slots(model, layouts).values())
     found["ml_segment_quality (and bounds), ml_segment_samples"] = values * (1 + 3 * len(model.quality))
     for name, column in columns(layouts).items():
-        for method in methods_of(column):
-            found["ml_drift"] += 1
-            found["ml_drift_noise"] += model.drift_limit(name, method.name) is not None
+        references = len(references_of(model)) - (name == "label" and PREVIOUS in references_of(model))
+        for method in methods_of(model, name, column):
+            found["ml_drift"] += references
+            found["ml_drift_noise"] += references * (model.drift_limit(name, method.name) is not None)
+        found["ml_drift_impact"] += references * bool(column.losses)
+        found["ml_drift_pvalue"] += references * model.drift.pvalues
         if name != "label":
             checks = CHECKS[isinstance(column, NumericColumn)]
             found["ml_input_violations_total, ml_input_violation_ratio"] += 2 * len(checks)

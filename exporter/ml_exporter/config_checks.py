@@ -234,6 +234,8 @@ def _lists(model: Model) -> Iterator[Finding]:
         yield from _repeated(features, ("predictions", "fields", "features"))
     yield from _repeated(model.segments, ("segments",))
     yield from _repeated(model.export_bins, ("export_bins",))
+    yield from _repeated(model.drift.methods or (), ("drift", "methods"))
+    yield from _repeated(model.drift.references, ("drift", "references"))
 
 
 def _columns(model: Model) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from ml_exporter.config_logs import DAY, Labels, Predictions
 from ml_exporter.config_types import (
+    PANES,
     Count,
     DottedPath,
     Duration,
@@ -30,6 +31,17 @@ from ml_exporter.config_types import (
 )
 
 Detector = Literal["ecusum", "page_hinkley", "ddm", "adwin"]
+DriftMethod = Literal[
+    "psi",
+    "wasserstein",
+    "cramers_v",
+    "ks",
+    "jensen_shannon",
+    "hellinger",
+    "mean_shift",
+    "l_infinity",
+]
+DriftReference = Literal["training", "previous", "mature"]
 ColumnKind = Literal["numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "ignore"]
 
 _DEFAULT_WINDOWS = (Window("1h", 3_600.0), Window("1d", 86_400.0), Window("7d", 604_800.0))
@@ -106,14 +118,24 @@ class DriftLimits(Section):
     psi: Limit | None = None
     wasserstein: Limit | None = None
     cramers_v: Limit | None = None
+    ks: Limit | None = None
+    jensen_shannon: Limit | None = None
+    hellinger: Limit | None = None
+    mean_shift: Limit | None = None
+    l_infinity: Limit | None = None
 
 
 class Drift(DriftLimits):
-    """Limits of drift by method, for all columns and for some, and what is computed."""
+    """Limits of drift by method, for all columns and for some, and what is computed.
+
+    Without `methods`, and for kinds of columns that none of them is for, the defaults are computed;
+    a method with a limit is computed in any case. The score of labelled rows is compared with that of
+    all mature ones whether or not `references` names them.
+    """
 
     columns: FrozenMap[Name, DriftLimits] = FrozenDict({})
-    methods: tuple[Literal["psi", "wasserstein", "cramers_v"], ...] | None = None
-    references: tuple[Literal["training", "previous", "mature"], ...] = ("training",)
+    methods: tuple[DriftMethod, ...] | None = None
+    references: Annotated[tuple[DriftReference, ...], Field(min_length=1)] = ("training",)
     pvalues: bool = False
 
 
@@ -238,6 +260,14 @@ class Model(Section):
         return next(same, self.windows[-1])
 
     @property
+    def kept_panes(self) -> tuple[int, ...]:
+        """How many panes of inputs each window keeps: those of the window before it where they are compared."""
+        previous = "previous" in self.drift.references
+        return tuple(
+            2 * PANES if previous and window == self.alert_window else PANES for window in self.windows
+        )
+
+    @property
     def maturity(self) -> float:
         """Seconds from a prediction to its judgement; 0 where the label is in the same record."""
         return self.labels.maturity if self.labels else 0.0
@@ -254,6 +284,11 @@ class Model(Section):
     def drift_limit(self, column: str, method: str) -> float | None:
         """Return the limit of the column's drift by the method, None where no alert is wanted."""
         return _limit(self.drift.columns.get(column), self.drift, method)
+
+    def drift_limited(self) -> bool:
+        """Return whether any column has a limit of drift."""
+        sections = (self.drift, *self.drift.columns.values())
+        return any(getattr(section, name) for section in sections for name in DriftLimits.model_fields)
 
     def health_limit(self, column: str, check: str) -> float | None:
         """Return the limit of the share of the column's values that fail the check (0..1)."""

@@ -19,13 +19,19 @@ from ml_exporter.tally import LATENCY_BOUNDS, input_shape
 
 
 def count_inputs(
-    rows: Predictions, layout: Layout, steps: Sequence[int], clock: int, latency_limit: float | None
+    rows: Predictions,
+    layout: Layout,
+    steps: Sequence[int],
+    clock: int,
+    latency_limit: float | None,
+    kept: Sequence[int] | None = None,
 ) -> tuple[dict[int, Counts], int]:
     """Count predictions as they are read, by version code; also how many of them are in no window.
 
-    `steps` are the windows' pane lengths, `clock` the latest time known, all in microseconds.
+    `steps` are the windows' pane lengths, `clock` the latest time known, all in microseconds; `kept` as
+    in `Groups`.
     """
-    panes = Groups(rows.times, steps, clock)
+    panes = Groups(rows.times, steps, clock, kept)
     versions = np.flatnonzero(np.bincount(rows.versions))
     group, n = panes.of_row, len(panes)
     if versions.size > 1:  # one pass over a column serves all of them too

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from ml_exporter.config_model import Model
 from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.stats.arrays import IntArray
-from ml_exporter.stats.distance import DEFAULT_METHODS, METHODS, Comparison, Method, distance
+from ml_exporter.stats.distance import DEFAULT_METHODS, METHODS, Comparison, Method, registered
 from ml_exporter.stats.result import Result, Value
 
 Column = NumericColumn | CategoricalColumn
-REFERENCE, MATURE = "training", "mature"
-"""What a window is compared with: the profile's rows, or all mature rows of the same window."""
+REFERENCE, PREVIOUS, MATURE = "training", "previous", "mature"
+"""What a window is compared with: the profile's rows, the window before it, or all its mature rows."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,61 @@ class Drift:
     reference: str = REFERENCE
 
 
-def methods_of(column: Column) -> list[Method]:
-    """The methods that are computed for a column."""
-    return [METHODS[name] for name in DEFAULT_METHODS[column.kind]]
+@dataclass(frozen=True)
+class Impact:
+    """By how much the change of a column's shares moves the loss, if each bin keeps its own."""
+
+    column: str
+    reference: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How probable so large a distance is without drift, adjusted for all columns of the window."""
+
+    column: str
+    method: str
+    reference: str
+    value: float
+
+
+def methods_of(model: Model, name: str, column: Column) -> list[Method]:
+    """The methods that are computed for a column, the first of them the one that stands for it.
+
+    Those of the configuration, or the defaults where none of them is for columns of this kind, and
+    those with a limit.
+    """
+    kind = column.kind
+    chosen = [method for method in model.drift.methods or () if registered(method, kind)]
+    limited = [
+        method
+        for method in METHODS
+        if registered(method, kind) and model.drift_limit(name, method) is not None
+    ]
+    return [METHODS[method] for method in dict.fromkeys((*(chosen or DEFAULT_METHODS[kind]), *limited))]
+
+
+def references_of(model: Model) -> tuple[str, ...]:
+    """The references of all columns; labels apart, which are not compared with the previous window's."""
+    return tuple(name for name in (REFERENCE, PREVIOUS) if name in model.drift.references)
+
+
+def drifted(model: Model, drifts: Iterable[Drift], reference: str) -> float | None:
+    """Share of columns that exceed limit and noise by the method that stands for them.
+
+    Of the columns of which this method has a limit and a value; None where there are none.
+    """
+    first: dict[str, Drift] = {}
+    for drift in drifts:
+        if drift.reference == reference:
+            first.setdefault(drift.column, drift)
+    found = []
+    for drift in first.values():
+        limit = model.drift_limit(drift.column, drift.method)
+        if limit is not None and drift.noise is not None and isinstance(drift.result, Value):
+            found.append(drift.result.value > max(limit, drift.noise))
+    return sum(found) / len(found) if found else None
 
 
 def reference_cells(column: Column) -> IntArray:
@@ -43,13 +96,16 @@ def reference_cells(column: Column) -> IntArray:
     return np.asarray([*column.counts, column.missing], np.int64)
 
 
+def coarse_starts(column: Column) -> IntArray:
+    """Where the PSI's bins begin among the cells; `missing` is the last."""
+    if isinstance(column, CategoricalColumn):
+        return np.arange(column.size + 1)
+    return np.append(np.flatnonzero(np.diff([-1, *column.groups])), column.size)
+
+
 def coarse(column: Column, cells: IntArray) -> IntArray:
     """Counts by the PSI's bins from cells (shape (..., bins)); `missing` stays last."""
-    if isinstance(column, CategoricalColumn):
-        return cells
-    starts = np.flatnonzero(np.diff([-1, *column.groups]))
-    inner = np.add.reduceat(cells[..., : column.size], starts, axis=-1)
-    return np.concatenate([inner, cells[..., column.size :]], axis=-1)
+    return np.asarray(np.add.reduceat(cells, coarse_starts(column), axis=-1))
 
 
 def comparison(
@@ -63,24 +119,3 @@ def comparison(
     positions = np.asarray(column.positions, np.float64)
     size = column.size
     return Comparison(current[..., :size], other[..., :size], positions, column.deviation or 1.0)
-
-
-def drifts(name: str, column: Column, cells: IntArray, window: str) -> Iterator[Drift]:
-    """Every distance of one column in a window, with what it shows without drift."""
-    for method in methods_of(column):
-        sides = comparison(column, method, cells)
-        result = distance(method, sides)
-        known = column.noise.get(method.name)
-        chunks = known.chunks.get(window) if known else None
-        noise = None
-        if known and isinstance(result, Value):
-            floor = known.table.at(result.n, int(sides.reference.sum()))
-            noise = max(floor, chunks or 0.0)
-        yield Drift(name, method.name, result, noise, chunks is None)
-
-
-def selection(name: str, column: Column, counts: IntArray) -> Iterator[Drift]:
-    """Labelled rows against all mature ones, counts of shape (2, bins): whether labels are a fair sample."""
-    for method in methods_of(column):
-        result = distance(method, comparison(column, method, counts[0], counts[1]))
-        yield Drift(name, method.name, result, None, False, MATURE)

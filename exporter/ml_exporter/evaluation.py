@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ml_exporter.comparison import Difference, differences
 from ml_exporter.concept import Detector
 from ml_exporter.config import Window
 from ml_exporter.config_model import Model
-from ml_exporter.drift import Drift, drifts, selection
+from ml_exporter.drift import PREVIOUS, REFERENCE, Chance, Drift, Impact, references_of
 from ml_exporter.estimate import estimated
 from ml_exporter.layout import Layout
 from ml_exporter.profile import NumericColumn
@@ -20,6 +20,7 @@ from ml_exporter.quality import WindowQuality, qualities
 from ml_exporter.recent import Recent
 from ml_exporter.season import Deviation, deviations
 from ml_exporter.state import ModelState
+from ml_exporter.stats.arrays import IntArray
 from ml_exporter.stats.result import Result, Value
 from ml_exporter.tally import Tally
 from ml_exporter.tasks.task import Evidence, Task
@@ -44,7 +45,8 @@ class WindowReport:
     """One window of one version.
 
     `recent` are metrics of the rows up to now that have a label; `quality` ended a maturity ago.
-    `estimated` is quality without labels, of all rows up to now.
+    `estimated` is quality without labels, of all rows up to now. Only the alert window has `drift`, the
+    `impacts` of columns, the `chances` (p-values) of their distances, and `violations`.
     """
 
     window: Window
@@ -54,6 +56,14 @@ class WindowReport:
     violations: tuple[Violation, ...]
     recent: Mapping[str, float] = field(default_factory=dict)
     estimated: Mapping[str, Result] = field(default_factory=dict)
+    impacts: tuple[Impact, ...] = ()
+    chances: tuple[Chance, ...] = ()
+
+
+class _Shifts(NamedTuple):
+    drift: tuple[Drift, ...] = ()
+    impacts: tuple[Impact, ...] = ()
+    chances: tuple[Chance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,15 +152,18 @@ def _windows(
     for index, window in enumerate(model.windows):
         inputs = version.window("inputs", index, time)
         alert = window == model.alert_window
+        shifts = _shifts(state, version, index, time, inputs, judged[index]) if alert else _Shifts()
         early = waiting.get((state.codes.index(name), index))
         yield WindowReport(
             window,
             inputs.count("rows"),
             quality[index],
-            tuple(_drift(version.layout, inputs, judged[index], window)) if alert else (),
+            shifts.drift,
             tuple(violations(version.layout, inputs)) if alert else (),
             _recent(version, index, time, early) if model.labels else {},
             estimated(version.layout, inputs, quality[index].design_effect),
+            shifts.impacts,
+            shifts.chances,
         )
 
 
@@ -169,14 +182,25 @@ def _recent(version: VersionState, index: int, time: int, early: Tally | None) -
     }
 
 
-def _drift(layout: Layout, inputs: Tally, judged: Tally, window: Window) -> Iterator[Drift]:
-    for name, cells in layout.cells.items():
-        own = cells.of(inputs["cells"])[: cells.bins]
-        if name == "label":
-            own = np.asarray(judged["labels"])
-        yield from drifts(name, cells.column, own, window.name)
-    if "score" in layout.cells:
-        yield from selection("score", layout.cells["score"].column, judged["selection"])
+def _shifts(
+    state: ModelState, version: VersionState, index: int, time: int, inputs: Tally, judged: Tally
+) -> _Shifts:
+    columns, window = state.columns[version.layout], state.model.windows[index].name
+    current = np.array(inputs["cells"])
+    if "label" in version.layout.cells:
+        cells = version.layout.cells["label"]
+        current[cells.offset : cells.offset + cells.bins] = judged["labels"]
+    sides: dict[str, IntArray | None] = {REFERENCE: None}
+    if PREVIOUS in references_of(state.model):
+        sides[PREVIOUS] = version.previous_cells(index, time)
+    drift, impacts, chances = _Shifts()
+    for reference in references_of(state.model):
+        drift += tuple(columns.drifts(current, window, reference, sides[reference]))
+        impacts += tuple(columns.impacts(current, reference, sides[reference]))
+        chances += tuple(columns.chances(current, reference, sides[reference]))
+    if "score" in version.layout.cells:
+        drift += tuple(columns.selection("score", judged["selection"]))
+    return _Shifts(drift, impacts, chances)
 
 
 def _role(model: Model, name: str, champion: str | None) -> Role:

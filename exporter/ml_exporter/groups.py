@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.sparse import SparseCounts
 from ml_exporter.tally import Shape, Tally
-from ml_exporter.windows import oldest_pane
+from ml_exporter.windows import PANES, oldest_pane
 
 Where = tuple[int, int]
 """A window (its index) and the number of a pane in it."""
@@ -37,21 +37,29 @@ class Groups:
     """Splits rows by the panes they belong to, so that one pass over a column serves all windows.
 
     Rows of one group share their pane in every window; rows that are in none share a group too.
-    `clock` (microseconds) bounds the panes: what has left a window by then is not kept for it.
+    `clock` (microseconds) bounds the panes: what has left a window by then is not kept for it,
+    unless `kept` is more than its panes.
     """
 
     keys: IntArray
     of_row: IntArray
 
-    def __init__(self, times: IntArray, steps: Sequence[int], clock: int) -> None:
+    def __init__(
+        self, times: IntArray, steps: Sequence[int], clock: int, kept: Sequence[int] | None = None
+    ) -> None:
         # Every pane is made of whole ticks, so all that follows need not look at rows.
         tick = int(np.gcd.reduce(np.asarray(steps, np.int64)))
-        oldest = min(oldest_pane(clock, step) * (step // tick) for step in steps)
+        first = [
+            oldest_pane(clock, step, panes) for step, panes in zip(steps, kept or [PANES] * len(steps), strict=True)
+        ]
+        oldest = min(pane * (step // tick) for pane, step in zip(first, steps, strict=True))
         ticks = np.maximum((times - 1) // tick, oldest - 1)
         # Logs are nearly in time order, so runs of equal ticks are far fewer than rows.
         starts = np.flatnonzero(np.diff(ticks, prepend=oldest - 2))
         found, position = np.unique(ticks[starts], return_inverse=True)
-        panes = np.stack([_panes(found // (step // tick), step, clock) for step in steps], axis=1)
+        panes = np.stack(
+            [_panes(found // (step // tick), pane) for pane, step in zip(first, steps, strict=True)], axis=1
+        )
         # In the order of time panes only grow, so equal rows of `panes` stand together.
         new = np.diff(panes, axis=0, prepend=panes[:1] - 1).any(axis=1)
         self.keys = panes[new]
@@ -76,8 +84,8 @@ class Groups:
                 yield window, panes[starts], np.append(starts, len(self))
 
 
-def _panes(panes: IntArray, step: int, clock: int) -> IntArray:
-    return np.where(panes < oldest_pane(clock, step), _OUT, panes)
+def _panes(panes: IntArray, first: int) -> IntArray:
+    return np.where(panes < first, _OUT, panes)
 
 
 def merged(

@@ -64,6 +64,8 @@ class NumericColumn(_Frozen):
     A value v belongs to the fine bin `searchsorted(edges, (v - center) / scale, side="right")`;
     edges lie on the grid of `layout.grid_codes`. `positions` are the bins' mean values in the
     column's own unit, `groups` maps fine bins to the PSI's bins, `counts` are the reference's rows.
+    `losses` are the mean main losses of the labelled rows in the bins, then in `missing`, null where
+    there are too few; empty where nothing is labelled.
     """
 
     kind: Literal["numeric"]
@@ -78,6 +80,7 @@ class NumericColumn(_Frozen):
     maximum: float
     mean: float
     deviation: float
+    losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
 
     @property
@@ -100,7 +103,8 @@ class NumericColumn(_Frozen):
 class CategoricalColumn(_Frozen):
     """Categories of a column: the frequent ones by name, then `rare` together, then `unseen`.
 
-    `counts` has one number for each frequent category, one for all rare ones, and 0 for unseen.
+    `counts` has one number for each frequent category, one for all rare ones, and 0 for unseen; `losses`
+    as in a numeric column.
     """
 
     kind: Literal["categorical"]
@@ -108,6 +112,7 @@ class CategoricalColumn(_Frozen):
     rare: tuple[str, ...]
     counts: tuple[int, ...]
     missing: int
+    losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
 
     @property

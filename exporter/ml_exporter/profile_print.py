@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ml_exporter.profile import NumericColumn, Profile
-from ml_exporter.profile_build import MINIMUM_CHUNKS
 from ml_exporter.profile_data import Feature
+from ml_exporter.profile_noise import MINIMUM_CHUNKS
 
 
 def print_profile(profile: Profile, features: Sequence[Feature], path: Path) -> None:

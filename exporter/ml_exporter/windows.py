@@ -23,9 +23,9 @@ def step_of(seconds: float) -> int:
     return round(seconds * MICROSECONDS) // PANES
 
 
-def oldest_pane(time: int, step: int) -> int:
-    """The first pane of a window at `time` (microseconds)."""
-    return time // step - (PANES - 1)
+def oldest_pane(time: int, step: int, panes: int = PANES) -> int:
+    """The first of so many panes up to `time` (microseconds): of the window at this time unless said."""
+    return time // step - (panes - 1)
 
 
 class Panes:
@@ -33,13 +33,14 @@ class Panes:
 
     A time stamp ahead of the clock has a pane that is not in the window yet, so there can be more
     than 60 of them. What is added to a pane is summed up when it is asked for: many parts at once
-    cost hardly more than one.
+    cost hardly more than one. `kept` panes are kept, for windows that are compared with the one before.
     """
 
-    def __init__(self, step: int, shape: Shape) -> None:
+    def __init__(self, step: int, shape: Shape, kept: int = PANES) -> None:
         self.step = step
         self.changed: set[int] = set()
         self._shape = shape
+        self._kept = kept
         self._parts: dict[int, list[Tally]] = {}
 
     @property
@@ -66,9 +67,14 @@ class Panes:
         first, last = oldest_pane(time, self.step), (time - 1) // self.step
         return ((pane, tally) for pane, tally in sorted(self.tallies.items()) if first <= pane <= last)
 
+    def before(self, time: int) -> Iterator[tuple[int, Tally]]:
+        """The panes right before those in the window at `time`, as many as these."""
+        last = oldest_pane(time, self.step) - 1
+        return ((pane, tally) for pane, tally in sorted(self.tallies.items()) if last - PANES < pane <= last)
+
     def prune(self, time: int) -> None:
         """Forget the panes that no window from `time` (microseconds) on can reach."""
-        first = oldest_pane(time, self.step)
+        first = oldest_pane(time, self.step, self._kept)
         for pane in [pane for pane in self._parts if pane < first]:
             del self._parts[pane]
             self.changed.add(pane)

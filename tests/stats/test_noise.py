@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ml_exporter.stats.distance import METHODS, Comparison
-from ml_exporter.stats.noise import FloorTable, simulate_floor
+from ml_exporter.stats.noise import FloorTable, simulate_floors
 
 Floats = NDArray[np.float64]
 ROWS = 1_000_000
@@ -31,7 +31,8 @@ class Column:
     def simulate(self, quantile: float, seed: int) -> FloorTable:
         reference = np.round(self.shares * ROWS).astype(np.int64)
         rng = np.random.default_rng(seed)
-        return simulate_floor(METHODS[self.method], reference, rng, self.positions, self.scale, quantile)
+        methods = [METHODS[self.method]]
+        return simulate_floors(methods, reference, rng, self.positions, self.scale, quantile)[self.method]
 
     def exceeding(self, table: FloorTable, n: int, m: int, runs: int, seed: int = 2) -> float:
         """Share of plain draws without drift that lie above the floor."""
@@ -59,6 +60,12 @@ GAMMA = normalised(stats.gamma(2).pdf(GRID))
 ATOM = np.array([0.7, *[0.01] * 30])
 HEAVY = normalised(1 / np.arange(1.0, 32.0) ** 1.5)
 COLUMNS = {
+    "ks-gamma": Column("ks", GAMMA, GRID),
+    "ks-heavy": Column("ks", HEAVY, GRID),
+    "jensen_shannon-categories": Column("jensen_shannon", CATEGORIES),
+    "hellinger-deciles": Column("hellinger", DECILES),
+    "l_infinity-categories": Column("l_infinity", CATEGORIES),
+    "mean_shift-atom": Column("mean_shift", ATOM, GRID),
     "psi-deciles": Column("psi", DECILES),
     "psi-categories": Column("psi", CATEGORIES),
     "psi-two-values": Column("psi", np.array([0.8, 0.2, 0.0])),
@@ -166,6 +173,37 @@ def test_floors_of_another_form_are_refused() -> None:
 def test_a_constant_column_has_a_floor_that_equal_counts_do_not_exceed(method: str) -> None:
     positions = np.array([3.0, 4.0]) if METHODS[method].bins == "fine" else None
     rng = np.random.default_rng(1)
-    floor = simulate_floor(METHODS[method], np.array([500, 0]), rng, positions, 1.0)
+    floor = simulate_floors([METHODS[method]], np.array([500, 0]), rng, positions, 1.0)[method]
     sides = Comparison(np.array([300, 0]), np.array([500, 0]), positions, 1.0)
     assert METHODS[method].function(sides) <= floor.at(300, 500) < 0.01
+
+
+@pytest.mark.parametrize("method", ["psi", "cramers_v", "jensen_shannon", "hellinger"])
+def test_many_rows_a_bin_are_chi_squared_as_the_simulation_says(method: str) -> None:
+    column = Column(method, np.array([0.4, 0.3, 0.2, 0.1, 0.0]))
+    table = column.simulate(0.01, seed=3)
+    size = 1_000  # the first that is not simulated, with 100 rows in the rarest bin
+    assert 0.008 <= column.exceeding(table, size, size, 100_000) <= 0.012
+    assert 0.008 <= column.exceeding(table, size, 20 * size, 100_000) <= 0.012
+
+
+def test_methods_that_share_draws_have_the_floors_they_have_alone() -> None:
+    reference = np.round(CATEGORIES * ROWS).astype(np.int64)
+    names = ["psi", "cramers_v", "hellinger"]
+    together = simulate_floors([METHODS[name] for name in names], reference, np.random.default_rng(4))
+    assert list(together) == names
+    for name in names:
+        alone = simulate_floors([METHODS[name]], reference, np.random.default_rng(4))[name]
+        assert together[name] == alone
+
+
+def test_a_shift_of_half_a_standard_deviation_is_beyond_noise_and_limit() -> None:
+    edges = stats.norm.ppf(np.arange(1, 10) / 10)
+    bounds = np.concatenate([[-np.inf], edges, [np.inf]])
+    clean, moved = (np.diff(stats.norm.cdf(bounds - shift)) for shift in (0.0, 0.5))
+    table = Column("psi", clean).simulate(1e-4, seed=1)
+    rng = np.random.default_rng(2)
+    reference = rng.multinomial(50_000, clean)
+    values = METHODS["psi"].function(Comparison(rng.multinomial(1_000, moved, 5_000), reference))
+    assert np.mean(values > table.at(1_000, 50_000)) > 0.99
+    assert np.mean(values > 0.2) > 0.90

@@ -265,16 +265,34 @@ DRIFT = (
     _gauge(
         "ml_drift",
         _DRIFT,
-        "Distance of the window's values from the reference: training (the profile), or mature (labelled rows against "
-        "all mature ones: whether labels are a fair sample); units differ by method.",
+        "Distance of the window's values from the reference: training (the profile), previous (the window before), or "
+        "mature (labelled rows against all mature ones: whether labels are a fair sample); units differ by method.",
     ),
     _gauge(
         "ml_drift_noise",
         _DRIFT,
         "What ml_drift reaches without drift: the larger of the 1e-4 sampling quantile at these sample sizes and "
-        "the reference's own largest chunk.",
+        "the training reference's own largest chunk.",
+    ),
+    _gauge(
+        "ml_drift_pvalue",
+        _DRIFT,
+        "Chance of so large a distance without drift, for independent rows (ks: Smirnov's limit, cramers_v: chi-squared), "
+        "adjusted for all columns by Benjamini and Hochberg; for dashboards, no alert looks at it.",
     ),
     _gauge("ml_drift_limit", "model column method window reference", "Configured limit of ml_drift."),
+    _gauge(
+        "ml_drift_impact",
+        "model version column window reference",
+        "By how much the change of the column's shares moves the mean loss (Brier score, share of errors or absolute "
+        "error) if each bin keeps the loss it has in the profile; columns overlap, so never add them up.",
+    ),
+    _gauge(
+        "ml_drifted_columns_ratio",
+        "model version window reference",
+        "Share of the columns with a limit whose first method (psi unless configured) exceeds limit and noise.",
+    ),
+    _gauge("ml_drifted_columns_limit", "model", "Configured limit of ml_drifted_columns_ratio."),
     _counter(
         "ml_bin_total",
         "model version column bin",

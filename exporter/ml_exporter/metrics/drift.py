@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ml_exporter.drift import REFERENCE, coarse, reference_cells
-from ml_exporter.evaluation import ModelReport, VersionReport
+from ml_exporter.config_model import Model
+from ml_exporter.drift import MATURE, coarse, drifted, reference_cells, references_of
+from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Value
@@ -17,18 +18,33 @@ def collect(families: Families, report: ModelReport, hold: float) -> None:
     model = report.model
     for version in report.versions:
         for window in version.windows:
-            for drift in window.drift:
-                if not isinstance(drift.result, Value):
-                    continue
-                names = (drift.column, drift.method, window.window.name, drift.reference)
-                families.add("ml_drift", (model.name, version.name, *names), drift.result.value)
-                limit = model.drift_limit(drift.column, drift.method)
-                limited = limit is not None and drift.reference == REFERENCE
-                if limited and drift.noise is not None:
-                    families.add("ml_drift_noise", (model.name, version.name, *names), drift.noise)
+            _window(families, model, version.name, window)
         exported = (*EXPORTED_BINS, *model.export_bins)
         _bins(families, model.name, version, exported, shows(version.born, report.time, hold))
         _profile(families, report, version)
+
+
+def _window(families: Families, model: Model, version: str, report: WindowReport) -> None:
+    window = report.window.name
+    for drift in report.drift:
+        if not isinstance(drift.result, Value):
+            continue
+        labels = (model.name, version, drift.column, drift.method, window, drift.reference)
+        families.add("ml_drift", labels, drift.result.value)
+        limited = drift.reference != MATURE and model.drift_limit(drift.column, drift.method) is not None
+        if limited and drift.noise is not None:
+            families.add("ml_drift_noise", labels, drift.noise)
+    for chance in report.chances:
+        labels = (model.name, version, chance.column, chance.method, window, chance.reference)
+        families.add("ml_drift_pvalue", labels, chance.value)
+    for impact in report.impacts:
+        families.add(
+            "ml_drift_impact", (model.name, version, impact.column, window, impact.reference), impact.value
+        )
+    for reference in references_of(model):
+        ratio = drifted(model, report.drift, reference)
+        if ratio is not None:
+            families.add("ml_drifted_columns_ratio", (model.name, version, window, reference), ratio)
 
 
 def _bins(

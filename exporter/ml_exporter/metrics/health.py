@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from ml_exporter.drift import MATURE
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport, violations
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
@@ -77,5 +78,7 @@ def _of_version(version: VersionReport) -> Iterator[Missing]:
             where = (version.name, window.window.name)
             if isinstance(drift.result, Unavailable):
                 yield *where, f"drift:{drift.method}", drift.result.reason
+            elif drift.noise is None and drift.reference != MATURE:
+                yield *where, "noise", "no_profile"
             elif drift.short_reference:
                 yield *where, "noise", "short_reference"

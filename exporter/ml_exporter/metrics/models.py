@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ml_exporter.config import Model
-from ml_exporter.drift import REFERENCE, Column, methods_of
+from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.profile import NumericColumn
@@ -32,6 +32,8 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
         families.add("ml_seasonal_limit", (model.name,), model.seasonal.max)
     if model.calibration is not None:
         families.add("ml_calibration_error_limit", (model.name,), model.calibration.max)
+    if model.drift_limited():
+        families.add("ml_drifted_columns_limit", (model.name,), model.drifted_columns_limit)
     _targets(families, model)
     _limits(families, model, columns(layouts))
 
@@ -54,10 +56,11 @@ def columns(layouts: Layouts) -> dict[str, Column]:
 def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> None:
     window = model.alert_window.name
     for name, column in known.items():
-        for method in methods_of(column):
+        for method in methods_of(model, name, column):
             limit = model.drift_limit(name, method.name)
-            if limit is not None:
-                families.add("ml_drift_limit", (model.name, name, method.name, window, REFERENCE), limit)
+            for reference in references_of(model):
+                if limit is not None and (name != "label" or reference != PREVIOUS):
+                    families.add("ml_drift_limit", (model.name, name, method.name, window, reference), limit)
         for check in CHECKS[isinstance(column, NumericColumn)]:
             limit = model.health_limit(name, check)
             if limit is not None and name != "label":

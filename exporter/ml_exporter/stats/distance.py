@@ -1,17 +1,19 @@
 """Distances between the counts of a window and those of the reference.
 
-Counts are integer arrays whose last axis is the bins; leading axes broadcast, so that many samples
-can be compared at once.
+Counts are integer arrays whose last axis is the bins; leading axes broadcast, so that many samples or
+many columns can be compared at once. Every side needs at least one row, except for `psi`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import log
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ml_exporter.stats.arrays import FloatArray, IntArray
+from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
+from ml_exporter.stats.proposals import Alternative
 from ml_exporter.stats.result import Result, Unavailable, Value
 
 Kind: TypeAlias = Literal["numeric", "categorical"]
@@ -25,15 +27,15 @@ MINIMUM_ROWS = 10
 class Comparison:
     """What a distance is computed from.
 
-    `current` and `reference` are counts, shape (..., B). `positions`, shape (B,), float64, sorted,
-    are where the bins lie in the column's unit, and `scale` is the reference's standard deviation
-    in that unit; both are only read by methods that need them.
+    `current` and `reference` are counts, shape (..., B). `positions`, shape (..., B), float64, sorted,
+    are where the bins lie in the column's unit, and `scale`, a number or shape (...), is the reference's
+    standard deviation in that unit; both are only read by methods that need them.
     """
 
     current: IntArray
     reference: IntArray
     positions: FloatArray | None = None
-    scale: float = 1.0
+    scale: FloatArray | float = 1.0
 
 
 def psi(current: IntArray, reference: IntArray) -> FloatArray:
@@ -46,17 +48,32 @@ def psi(current: IntArray, reference: IntArray) -> FloatArray:
     return np.asarray(np.sum((p - q) * np.log(p / q), axis=-1))
 
 
-def wasserstein(current: IntArray, reference: IntArray, positions: FloatArray, scale: float) -> FloatArray:
-    """Wasserstein-1 distance of two discrete distributions on `positions`, in units of `scale`.
+def jensen_shannon(current: IntArray, reference: IntArray) -> FloatArray:
+    """Jensen-Shannon distance, the root of the divergence in bits (Endres, Schindelin 2003); 0 to 1.
 
-    The area between the two distribution functions, as scipy.stats.wasserstein_distance. Counts of
-    shape (..., B) with at least one row give shape (...). A scale that is not above 0 raises
-    ValueError.
+    As scipy.spatial.distance.jensenshannon with base 2. Counts of shape (..., B) give shape (...).
     """
-    if not scale > 0:
-        raise ValueError("scale must be above 0")
-    gap = np.cumsum(_ratios(current) - _ratios(reference), axis=-1)[..., :-1]
-    return np.asarray(np.abs(gap) @ np.diff(positions) / scale)
+    p, q = _ratios(current), _ratios(reference)
+    middle = (p + q) / 2
+    terms = _times_log(p, middle) + _times_log(q, middle)
+    return np.asarray(np.sqrt(np.maximum(np.sum(terms, axis=-1), 0.0) / 2))
+
+
+def hellinger(current: IntArray, reference: IntArray) -> FloatArray:
+    """Hellinger distance, sqrt(1/2 sum (sqrt p - sqrt q)^2) (Hellinger 1909); 0 to 1.
+
+    Counts of shape (..., B) give shape (...).
+    """
+    gap = np.sqrt(_ratios(current)) - np.sqrt(_ratios(reference))
+    return np.asarray(np.sqrt(np.minimum(np.sum(np.square(gap), axis=-1) / 2, 1.0)))
+
+
+def l_infinity(current: IntArray, reference: IntArray) -> FloatArray:
+    """Largest change of one bin's share (the Chebyshev distance); 0 to 1.
+
+    Counts of shape (..., B) give shape (...).
+    """
+    return np.asarray(np.max(np.abs(_ratios(current) - _ratios(reference)), axis=-1))
 
 
 def cramers_v(current: IntArray, reference: IntArray) -> FloatArray:
@@ -73,53 +90,134 @@ def cramers_v(current: IntArray, reference: IntArray) -> FloatArray:
     return np.asarray(np.sqrt(np.minimum(share * np.sum(gap / both, axis=-1), 1.0)))
 
 
+def ks(current: IntArray, reference: IntArray) -> FloatArray:
+    """Largest distance of the two distribution functions (Kolmogorov 1933, Smirnov 1939); 0 to 1.
+
+    As scipy.stats.ks_2samp on the bins. On values it is at least this, and at most the larger side's
+    share of one bin more. Counts of shape (..., B) give shape (...).
+    """
+    gap = np.cumsum(_ratios(current) - _ratios(reference), axis=-1)[..., :-1]
+    return np.asarray(np.max(np.abs(gap), axis=-1, initial=0.0))
+
+
+def wasserstein(
+    current: IntArray, reference: IntArray, positions: FloatArray, scale: FloatArray | float
+) -> FloatArray:
+    """Wasserstein-1 distance of two discrete distributions on `positions`, in units of `scale`.
+
+    The area between the two distribution functions, as scipy.stats.wasserstein_distance. On values it
+    differs by what rows lie from their bins' positions in the mean, on both sides together. Counts of
+    shape (..., B) give shape (...). A scale that is not above 0 raises ValueError.
+    """
+    gap = np.cumsum(_ratios(current) - _ratios(reference), axis=-1)[..., :-1]
+    area = np.sum(np.abs(gap) * np.diff(positions, axis=-1), axis=-1)
+    return np.asarray(area / _above_0(scale))
+
+
+def mean_shift(
+    current: IntArray, reference: IntArray, positions: FloatArray, scale: FloatArray | float
+) -> FloatArray:
+    """Distance of the means of two discrete distributions on `positions`, in units of `scale`; 0 and up.
+
+    On values it differs at most as `wasserstein` does. Counts of shape (..., B) give shape (...). A
+    scale that is not above 0 raises ValueError.
+    """
+    middle = positions[..., positions.shape[-1] // 2, None]  # large positions would cost digits
+    gap = np.sum((_ratios(current) - _ratios(reference)) * (positions - middle), axis=-1)
+    return np.asarray(np.abs(gap) / _above_0(scale))
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A registered distance.
 
     `bins` says which counts of a column it wants: the profile's few PSI bins or the fine grid.
     Without drift the distance to the `power` falls as one over the `rows`: the harmonic ones,
-    n m / (n + m), or all n + m.
+    n m / (n + m), or all n + m; with many rows in every bin the product is `chi_squared` times a
+    chi-squared variable, where that is not 0. `alternative` is the drift that it finds best.
     """
 
     name: str
-    kinds: frozenset[Kind]
+    kinds: tuple[Kind, ...]
     unit: str
     bins: Bins
     power: int
     rows: Rows
     function: Callable[[Comparison], FloatArray]
+    chi_squared: float = 0.0
+    alternative: Alternative = "scatter"
 
 
-def _psi(sides: Comparison) -> FloatArray:
-    return psi(sides.current, sides.reference)
+Counted: TypeAlias = Callable[[IntArray, IntArray], FloatArray]
+Placed: TypeAlias = Callable[[IntArray, IntArray, FloatArray, FloatArray | float], FloatArray]
 
 
-def _wasserstein(sides: Comparison) -> FloatArray:
-    if sides.positions is None:
-        raise ValueError("wasserstein needs the positions of the bins")
-    return wasserstein(sides.current, sides.reference, sides.positions, sides.scale)
+def _counted(function: Counted) -> Callable[[Comparison], FloatArray]:
+    return lambda sides: function(sides.current, sides.reference)
 
 
-def _cramers_v(sides: Comparison) -> FloatArray:
-    return cramers_v(sides.current, sides.reference)
+def _placed(function: Placed) -> Callable[[Comparison], FloatArray]:
+    def compare(sides: Comparison) -> FloatArray:
+        if sides.positions is None:
+            raise ValueError(f"{function.__name__} needs the positions of the bins")
+        return function(sides.current, sides.reference, sides.positions, sides.scale)
 
+    return compare
+
+
+_NUMERIC: tuple[Kind, ...] = ("numeric",)
+_CATEGORICAL: tuple[Kind, ...] = ("categorical",)
+_BOTH: tuple[Kind, ...] = ("numeric", "categorical")
+_DEVIATIONS = "standard deviations"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("psi", frozenset({"numeric", "categorical"}), "nats", "coarse", 1, "harmonic", _psi),
+            Method("psi", _BOTH, "nats", "coarse", 1, "harmonic", _counted(psi), 1.0),
             Method(
                 "wasserstein",
-                frozenset({"numeric"}),
-                "standard deviations",
+                _NUMERIC,
+                _DEVIATIONS,
                 "fine",
                 2,
                 "harmonic",
-                _wasserstein,
+                _placed(wasserstein),
+                alternative="shift",
             ),
-            Method("cramers_v", frozenset({"categorical"}), "ratio", "coarse", 2, "total", _cramers_v),
+            Method("cramers_v", _CATEGORICAL, "ratio", "coarse", 2, "total", _counted(cramers_v), 1.0),
+            Method("ks", _NUMERIC, "ratio", "fine", 2, "harmonic", _counted(ks), alternative="steps"),
+            Method(
+                "jensen_shannon",
+                _BOTH,
+                "ratio",
+                "coarse",
+                2,
+                "harmonic",
+                _counted(jensen_shannon),
+                1 / (8 * log(2)),
+            ),
+            Method("hellinger", _BOTH, "ratio", "coarse", 2, "harmonic", _counted(hellinger), 1 / 8),
+            Method(
+                "mean_shift",
+                _NUMERIC,
+                _DEVIATIONS,
+                "fine",
+                2,
+                "harmonic",
+                _placed(mean_shift),
+                alternative="shift",
+            ),
+            Method(
+                "l_infinity",
+                _CATEGORICAL,
+                "ratio",
+                "coarse",
+                2,
+                "harmonic",
+                _counted(l_infinity),
+                alternative="spikes",
+            ),
         )
     }
 )
@@ -129,14 +227,44 @@ DEFAULT_METHODS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 )
 
 
+def registered(name: str, kind: Kind) -> Method | None:
+    """The method of this name for columns of this kind, None where there is none."""
+    method = METHODS.get(name)
+    return method if method is not None and kind in method.kinds else None
+
+
 def distance(method: Method, sides: Comparison) -> Result:
     """One method on one window: counts of shape (B,). The value has no bounds; n is the window's rows."""
-    rows = int(sides.current.sum())
+    return distances(method, sides)[0]
+
+
+def distances(method: Method, sides: Comparison) -> list[Result]:
+    """One method on k windows or columns: counts of shape (k, B), or (B,) for one of them."""
+    current = np.atleast_2d(sides.current)
+    reference = np.broadcast_to(sides.reference, current.shape)
+    rows, others = current.sum(axis=-1), reference.sum(axis=-1)
+    enough = (rows >= MINIMUM_ROWS) & (others >= MINIMUM_ROWS)
+    # A row more in the first bin keeps what has none from dividing by 0; nobody reads these values.
+    filled, others_filled = (counts + _one_row(counts, ~enough) for counts in (current, reference))
+    values = np.atleast_1d(method.function(Comparison(filled, others_filled, sides.positions, sides.scale)))
+    return [
+        _result(value, n, m)
+        for value, n, m in zip(values.tolist(), rows.tolist(), others.tolist(), strict=True)
+    ]
+
+
+def _result(value: float, rows: int, others: int) -> Result:
     if rows < MINIMUM_ROWS:
         return Unavailable("too_few_rows")
-    if int(sides.reference.sum()) < MINIMUM_ROWS:
+    if others < MINIMUM_ROWS:
         return Unavailable("short_reference")
-    return Value(float(method.function(sides)), None, None, rows)
+    return Value(value, None, None, rows)
+
+
+def _one_row(counts: IntArray, chosen: BoolArray) -> IntArray:
+    added = np.zeros(counts.shape, np.int64)
+    added[:, 0] = chosen
+    return added
 
 
 def _ratios(counts: IntArray) -> FloatArray:
@@ -146,3 +274,15 @@ def _ratios(counts: IntArray) -> FloatArray:
 def _smoothed(counts: IntArray) -> FloatArray:
     bins = counts.shape[-1]
     return np.asarray((counts + 0.5) / (counts.sum(axis=-1, keepdims=True) + bins / 2))
+
+
+def _times_log(p: FloatArray, q: FloatArray) -> FloatArray:
+    """Terms p log2(p / q), 0 where p is."""
+    ratio = np.divide(p, q, out=np.ones(np.broadcast_shapes(p.shape, q.shape)), where=p > 0)
+    return np.asarray(p * np.log2(ratio))
+
+
+def _above_0(scale: FloatArray | float) -> FloatArray | float:
+    if not np.all(np.asarray(scale) > 0):
+        raise ValueError("scale must be above 0")
+    return scale

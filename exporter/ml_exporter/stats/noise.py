@@ -1,37 +1,30 @@
 """The noise floor of a distance: what it reaches by chance alone, at two sample sizes.
 
-Both sides are drawn from the reference's own proportions. A one in ten thousand quantile would take
-millions of plain draws, so draws are made where it lies and weighted back (importance sampling):
-methods without positions draw from overdispersed counts, those on positions from shifted ones.
+Both sides are drawn from the reference's own proportions (`proposals.py`); where every bin has many
+rows, methods that are chi-squared in the limit are not drawn.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import chdtri
 
-from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
+from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.distance import METHODS, Comparison, Method
+from ml_exporter.stats.proposals import Alternative, draw
 
-_Draws: TypeAlias = tuple[IntArray, IntArray, FloatArray]
-
-SIZES = (10, 30, 100, 200, 400, 1_000, 10_000, 100_000)
+SIZES = (10, 20, 40, 80, 130, 200, 320, 1_000, 10_000, 100_000)
+SHIFT_SIZES = (10, 40, 200, 1_000, 20_000)
+"""Sums over rows come to their limit sooner."""
 RATIOS = (1, 20, 1_000)
 
-# How much more than multinomial counts the proposals scatter, times the root of the degrees of
-# freedom: near the least error at one in ten thousand. More would leave a few draws all the weight.
-# Where one side is twenty times as large it adds next to no noise, and only the other is dispersed.
-_DISPERSION_OF_BOTH = 3.2
-_DISPERSION_OF_ONE = 6.3
-_DRAWS_OF_BOTH = 1_500
-_DRAWS_OF_ONE = 1_000
-_DRAWS_SHIFTED = 500
-_SHIFTS = tuple(range(-5, 6))  # of the mean, in its standard errors
-_SHIFT_SPREAD = 2.5
+_LIMIT_ROWS = 100
+"""Rows to expect in the rarest bin from which on chi-squared holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,47 +80,94 @@ class FloorTable:
         return cls(str(data["method"]), float(data["quantile"]), sizes, ratios, scaled)
 
 
-def simulate_floor(
-    method: Method,
+def simulate_floors(
+    methods: Sequence[Method],
     reference: IntArray,
     rng: np.random.Generator,
     positions: FloatArray | None = None,
     scale: float = 1.0,
     quantile: float = 1e-4,
-) -> FloorTable:
-    """Tabulate the floor of a method from the reference's counts, shape (B,).
+) -> dict[str, FloorTable]:
+    """Tabulate the floors of methods from the reference's counts, shape (B,), that all of them look at.
 
     `positions` and `scale` as in `Comparison`; `quantile` is the chance of exceeding the floor
-    without drift; the same generator state gives the same table.
+    without drift; the same generator state gives the same tables. Methods share their draws.
     """
-    column = _Column(method, reference / reference.sum(), reference > 0, positions, scale)
-    scaled = tuple(
-        tuple(column.quantile(size, ratio * size, quantile, rng) for size in SIZES) for ratio in RATIOS
-    )
-    return FloorTable(method.name, quantile, SIZES, RATIOS, scaled)
+    found: dict[str, FloorTable] = {}
+    for alternative in dict.fromkeys(method.alternative for method in methods):
+        own = [method for method in methods if method.alternative == alternative]
+        found |= _Column(reference, positions, scale, quantile, alternative).floors(own, rng)
+    return {method.name: found[method.name] for method in methods}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class _Column:
-    method: Method
-    shares: FloatArray
-    seen: BoolArray
-    positions: FloatArray | None
-    scale: float
+    """Where the draws of a column come from: its shares, and the bins without rows that stay empty."""
 
-    def quantile(self, n: int, m: int, chance: float, rng: np.random.Generator) -> float:
-        shares = self.shares[self.seen]
-        if self.positions is None:
-            current, reference, weights = _dispersed_pair(shares, n, m, rng)
-        else:
-            current, reference, weights = _shifted_pair(shares, self.positions[self.seen], n, m, rng)
-        sides = Comparison(self._full(current), self._full(reference), self.positions, self.scale)
-        values = self.method.function(sides) ** self.method.power * _rows(self.method, n, m)
-        return _weighted_quantile(values, weights, chance)
+    def __init__(
+        self,
+        reference: IntArray,
+        positions: FloatArray | None,
+        scale: float,
+        quantile: float,
+        alternative: Alternative,
+    ) -> None:
+        self._seen = reference > 0
+        self._bins = reference.size
+        self._shares = reference[self._seen] / reference.sum()
+        self._positions, self._scale = positions, scale
+        self._quantile = quantile
+        self._sizes = SHIFT_SIZES if alternative == "shift" else SIZES
+        self._alternative = alternative
+        places = np.arange(self._bins, dtype=np.float64) if positions is None else positions
+        self._places = places[self._seen]
+
+    def floors(self, methods: Sequence[Method], rng: np.random.Generator) -> dict[str, FloorTable]:
+        """The tables of methods by name."""
+        values = np.zeros((len(methods), len(RATIOS), len(self._sizes)))
+        for index, size in enumerate(self._sizes):
+            simulated = []
+            for number, method in enumerate(methods):
+                if method.chi_squared and size * self._shares.min() >= _LIMIT_ROWS:
+                    values[number, :, index] = [self._limit(method, size, ratio) for ratio in RATIOS]
+                else:
+                    simulated.append((number, method))
+            if simulated:
+                for number, found in self._simulated(simulated, size, rng):
+                    values[number, :, index] = found
+        return {
+            method.name: FloorTable(
+                method.name, self._quantile, self._sizes, RATIOS, tuple(map(tuple, table.tolist()))
+            )
+            for method, table in zip(methods, values, strict=True)
+        }
+
+    def _simulated(
+        self, methods: Sequence[tuple[int, Method]], size: int, rng: np.random.Generator
+    ) -> Iterator[tuple[int, FloatArray]]:
+        """Give each numbered method's quantiles by ratio."""
+        found = np.zeros((len(methods), len(RATIOS)))
+        proposed = draw(self._alternative, self._shares, self._places, size, RATIOS, rng)
+        for index, (current, reference, weights) in enumerate(proposed):
+            sides = Comparison(self._full(current), self._full(reference), self._positions, self._scale)
+            for row, (_, method) in enumerate(methods):
+                values = method.function(sides) ** method.power * _rows(method, size, RATIOS[index] * size)
+                found[row, index] = _weighted_quantile(values, weights, self._quantile)
+        yield from zip((number for number, _ in methods), found, strict=True)
+
+    def _limit(self, method: Method, size: int, ratio: int) -> float:
+        """The quantile where every bin has many rows; half a row in empty bins stays, whatever the size."""
+        freedom = self._shares.size - 1
+        drawn = float(chdtri(freedom, self._quantile)) if freedom else 0.0
+        expected = [self._full(np.rint(self._shares * rows).astype(np.int64)) for rows in (size, ratio * size)]
+        sides = Comparison(expected[0], expected[1], self._positions, self._scale)
+        still = float(method.function(sides)) ** method.power * _rows(method, size, ratio * size)
+        return method.chi_squared * drawn + still
 
     def _full(self, counts: IntArray) -> IntArray:
-        full = np.zeros((counts.shape[0], self.shares.size), np.int64)
-        full[:, self.seen] = counts
+        if self._shares.size == self._bins:
+            return counts
+        full = np.zeros((*counts.shape[:-1], self._bins), np.int64)
+        full[..., self._seen] = counts
         return full
 
 
@@ -144,52 +184,6 @@ def _place(grid: tuple[int, ...], value: float) -> tuple[int, float]:
 
 def _rows(method: Method, n: float, m: float) -> float:
     return n + m if method.rows == "total" else n * m / (n + m)
-
-
-def _dispersed_pair(shares: FloatArray, n: int, m: int, rng: np.random.Generator) -> _Draws:
-    """Counts of n and m >= n rows that scatter more than multinomial ones, and their weights."""
-    if n == m:
-        current, first = _dispersed(shares, n, _DISPERSION_OF_BOTH, _DRAWS_OF_BOTH, rng)
-        reference, second = _dispersed(shares, m, _DISPERSION_OF_BOTH, _DRAWS_OF_BOTH, rng)
-        return current, reference, np.exp(first + second)
-    current, first = _dispersed(shares, n, _DISPERSION_OF_ONE, _DRAWS_OF_ONE, rng)
-    return current, rng.multinomial(m, shares, _DRAWS_OF_ONE), np.exp(first)
-
-
-def _dispersed(
-    shares: FloatArray, n: int, dispersion: float, draws: int, rng: np.random.Generator
-) -> tuple[IntArray, FloatArray]:
-    """Dirichlet-multinomial counts, shape (draws, B), and their log weights against multinomial ones."""
-    excess = min(dispersion / max(shares.size - 1, 1) ** 0.5, 3.0)
-    concentration = (n - 1 - excess) / excess
-    alpha = concentration * shares
-    drawn = rng.standard_gamma(alpha, (draws, shares.size))
-    counts = rng.multinomial(n, drawn / drawn.sum(axis=1, keepdims=True))
-    proposed = gammaln(concentration) - gammaln(n + concentration)
-    proposed = proposed + np.sum(gammaln(counts + alpha) - gammaln(alpha), axis=1)
-    return counts, np.asarray(counts @ np.log(shares) - proposed)
-
-
-def _shifted_pair(
-    shares: FloatArray, positions: FloatArray, n: int, m: int, rng: np.random.Generator
-) -> _Draws:
-    """Counts of n and m rows whose means exponential tilting has moved apart, and their weights."""
-    mean = shares @ positions
-    spread = np.sqrt(shares @ np.square(positions - mean)) or 1.0
-    standard = (positions - mean) / spread
-    root = np.sqrt(n * m / (n + m))
-    shifts = np.array(_SHIFTS, np.float64)
-    mixture = np.exp(-np.square(shifts / _SHIFT_SPREAD) / 2)
-    mixture /= mixture.sum()
-    draws = np.diff(np.round(np.cumsum(np.concatenate([[0.0], mixture])) * _DRAWS_SHIFTED).astype(int))
-    sides, densities = [], np.zeros((_DRAWS_SHIFTED, shifts.size))
-    for rows, tilts in ((n, shifts * root / n), (m, -shifts * root / m)):
-        exponents = np.log(shares) + tilts[:, None] * standard
-        norms = np.logaddexp.reduce(exponents, axis=1)
-        counts = rng.multinomial(rows, np.repeat(np.exp(exponents - norms[:, None]), draws, axis=0))
-        densities += (counts @ standard)[:, None] * tilts - rows * norms
-        sides.append(counts)
-    return sides[0], sides[1], np.exp(-np.logaddexp.reduce(densities + np.log(mixture), axis=1))
 
 
 def _weighted_quantile(values: FloatArray, weights: FloatArray, chance: float) -> float:

@@ -1,0 +1,102 @@
+"""Bins of a numeric column: quantiles, snapped to the grid that a tally looks numbers up in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_exporter.layout import Cells, grid_codes, grid_value
+from ml_exporter.profile import NumericColumn
+from ml_exporter.profile_answers import digits
+from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
+
+FINE_BINS, COARSE_BINS = 20, 10
+_STEPS_OUTSIDE = (0.0, 0.5, 1.0, 2.0, 4.0)  # standard deviations beyond the reference's ends
+_DISCRETE = 32
+
+
+def numeric(
+    values: FloatArray, missing: BoolArray, bins: int = FINE_BINS
+) -> tuple[NumericColumn, IntArray] | str:
+    """Bin a numeric column of n rows into quantiles; a text says why it cannot be."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "has no number"
+    center, scale = _center_and_scale(finite)
+    distinct, counts = np.unique(finite, return_counts=True)
+    fine = _edges(distinct, counts, bins if distinct.size > max(bins, _DISCRETE) else distinct.size)
+    coarse = _edges(distinct, counts, COARSE_BINS)
+    snapped = [_snap(edges, center, scale) for edges in (fine, coarse)]
+    inner = np.concatenate(snapped)
+    low, high = _outer_edges(distinct, finite.std() or scale, center, scale)
+    edges = np.unique(np.concatenate([low, inner[(inner > low[-1]) & (inner < high[0])], high]))
+    deviation = float(finite.std())
+    column = _binned(finite, edges, snapped[1], center, scale, deviation, int(missing.sum()))
+    cells = Cells("", column, 0)
+    return column, cells.numeric_codes(values, missing)
+
+
+def _outer_edges(
+    distinct: FloatArray, step: float, center: float, scale: float
+) -> tuple[FloatArray, FloatArray]:
+    """Edges at the reference's ends and beyond: nothing of the reference is outside the innermost two."""
+    steps = np.asarray(_STEPS_OUTSIDE) * float(step)
+    last, next_to_it = grid_codes(distinct[-1] + np.asarray([0.0, 1e-3 * step]), center, scale)
+    above = grid_value(np.asarray([max(last + 1, next_to_it)], np.uint32))
+    low = _snap(distinct[0] - steps, center, scale)
+    high = _snap(above * scale + center + steps, center, scale)
+    return low, np.union1d(above, high[high > above])
+
+
+def _binned(
+    finite: FloatArray,
+    edges: FloatArray,
+    coarse: FloatArray,
+    center: float,
+    scale: float,
+    deviation: float,
+    missing: int,
+) -> NumericColumn:
+    codes = np.searchsorted(edges, grid_value(grid_codes(finite, center, scale)), side="right")
+    counts = np.bincount(codes, minlength=edges.size + 1)
+    sums = np.bincount(codes, weights=finite, minlength=edges.size + 1)
+    bounds = edges * scale + center
+    step = 2 * (deviation or 1.0)
+    middles = np.concatenate([[bounds[0] - step], (bounds[1:] + bounds[:-1]) / 2, [bounds[-1] + step]])
+    positions = np.where(counts > 0, sums / np.maximum(counts, 1), middles)
+    groups = np.searchsorted(coarse, np.concatenate([[-np.inf], edges]), side="right")
+    return NumericColumn(
+        kind="numeric",
+        center=center,
+        scale=scale,
+        edges=tuple(edges.tolist()),
+        positions=tuple(digits(value) for value in positions),
+        groups=tuple((np.unique(groups, return_inverse=True)[1]).tolist()),
+        counts=tuple(counts.tolist()),
+        missing=missing,
+        minimum=float(finite.min()),
+        maximum=float(finite.max()),
+        mean=digits(finite.mean()),
+        deviation=digits(deviation),
+    )
+
+
+def _center_and_scale(finite: FloatArray) -> tuple[float, float]:
+    low, center, high = (digits(value) for value in np.quantile(finite, (0.25, 0.5, 0.75)))
+    scale = digits(high - low) or digits(finite.std())
+    return center, scale if scale > 0 else 1.0
+
+
+def _edges(distinct: FloatArray, counts: IntArray, bins: int) -> FloatArray:
+    """Edges of quantile bins, each half-way between two neighbouring values, so heavy values stand alone."""
+    if distinct.size <= bins:
+        return (distinct[1:] + distinct[:-1]) / 2
+    shares = np.cumsum(counts) / counts.sum()
+    cuts = np.unique(np.searchsorted(shares, np.arange(1, bins) / bins - 1e-12))
+    heavy = np.flatnonzero(counts >= counts.sum() / bins)
+    cuts = np.unique(np.concatenate([cuts, heavy, heavy - 1]))
+    cuts = cuts[(cuts >= 0) & (cuts < distinct.size - 1)]
+    return (distinct[cuts] + distinct[cuts + 1]) / 2
+
+
+def _snap(edges: FloatArray, center: float, scale: float) -> FloatArray:
+    return np.unique(grid_value(grid_codes(edges, center, scale)))

@@ -1,0 +1,117 @@
+"""What a reference's columns show without drift: floors by sample size, and the reference's own chunks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ml_exporter.drift import Column, comparison, reference_cells
+from ml_exporter.profile import Floor, Noise
+from ml_exporter.profile_answers import digits
+from ml_exporter.stats.arrays import FloatArray, IntArray
+from ml_exporter.stats.distance import Comparison, Method
+from ml_exporter.stats.noise import FloorTable, simulate_floors
+
+MINIMUM_CHUNKS, MINIMUM_CHUNK_ROWS = 10, 50
+_STEPS_A_FACTOR = 32
+"""Shares are told apart by steps of 3 %; a floor hardly changes within one."""
+_ROWS = 1_000_000
+
+
+class Floors:
+    """Floors of columns. Columns whose bins have nearly the same shares have the same one.
+
+    That is so of most numeric columns, which are cut at their quantiles; methods that look at the bins'
+    positions have a floor for each column.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], FloorTable] = {}
+
+    def of(self, name: str, column: Column, methods: Sequence[Method]) -> dict[str, FloorTable]:
+        """The floor of each method; the same column has the same ones, whatever its neighbours are."""
+        found: dict[str, FloorTable] = {}
+        by_draws: dict[tuple[str, str], list[Method]] = {}
+        for method in methods:
+            by_draws.setdefault((method.bins, method.alternative), []).append(method)
+        for (_, alternative), own in by_draws.items():
+            sides = comparison(column, own[0], reference_cells(column))
+            if alternative == "shift":
+                found |= _simulated(own, sides.reference, name, sides)
+            else:
+                found |= self._shared(own, _rounded(sides.reference, in_order=alternative == "steps"))
+        return found
+
+    def _shared(self, methods: Sequence[Method], reference: IntArray) -> dict[str, FloorTable]:
+        counts = tuple(reference.tolist())
+        new = [method for method in methods if (method.name, counts) not in self._known]
+        for name, table in _simulated(new, reference, repr(counts)).items():
+            self._known[name, counts] = table
+        return {method.name: self._known[method.name, counts] for method in methods}
+
+
+def _simulated(
+    methods: Sequence[Method], reference: IntArray, seed: str, sides: Comparison | None = None
+) -> dict[str, FloorTable]:
+    rng = np.random.default_rng(zlib.crc32(seed.encode()))
+    if sides is None:
+        return simulate_floors(methods, reference, rng)
+    return simulate_floors(methods, reference, rng, sides.positions, float(sides.scale))
+
+
+def _rounded(reference: IntArray, in_order: bool) -> IntArray:
+    """Counts with the same shares but for a few percent, by size unless their order matters."""
+    shares = np.maximum(reference, 1) / max(int(reference.sum()), 1)
+    rounded = np.exp(np.rint(np.log(shares) * _STEPS_A_FACTOR) / _STEPS_A_FACTOR)
+    counts = np.where(reference > 0, np.maximum(np.rint(rounded * _ROWS), 1), 0).astype(np.int64)
+    return counts if in_order else np.sort(counts)[::-1]
+
+
+def noise_of(
+    name: str,
+    column: Column,
+    methods: Sequence[Method],
+    codes: IntArray,
+    chunks: Mapping[str, IntArray],
+    floors: Floors,
+) -> dict[str, Noise]:
+    """What each method shows on a column without drift.
+
+    `codes` are n rows' cells, `chunks` by window the number of each row's chunk, -1 for none.
+    """
+    tables = floors.of(name, column, methods)
+    counts = {window: _chunk_counts(column, codes, chunk) for window, chunk in chunks.items()}
+    found = {}
+    for method in methods:
+        largest = {window: _largest(column, method, counts[window]) for window in counts}
+        data = tables[method.name].to_json()
+        floor = Floor(
+            quantile=data["quantile"], sizes=data["sizes"], ratios=data["ratios"], scaled=data["scaled"]
+        )
+        worst = {window: digits(value) for window, value in largest.items() if value is not None}
+        found[method.name] = Noise(method=method.name, floor=floor, chunks=worst)
+    return found
+
+
+def _chunk_counts(column: Column, codes: IntArray, chunk: IntArray) -> IntArray:
+    """Rows of each chunk by cell, of chunks with rows enough."""
+    number, cells = int(chunk.max()) + 1, column.size + 1
+    counted = (chunk >= 0) & (codes < cells)
+    counts = np.bincount(chunk[counted] * cells + codes[counted], minlength=number * cells)
+    table: IntArray = counts.reshape(number, cells)
+    return np.asarray(table[table.sum(axis=1) >= MINIMUM_CHUNK_ROWS])
+
+
+def _largest(column: Column, method: Method, counts: IntArray) -> float | None:
+    """The largest distance of one chunk from the rest, None where there are too few chunks."""
+    if len(counts) < MINIMUM_CHUNKS:
+        return None
+    rest = reference_cells(column) - counts
+    sides = comparison(column, method, counts, rest)
+    filled = (sides.current.sum(axis=-1) > 0) & (sides.reference.sum(axis=-1) > 0)
+    if not filled.any():
+        return None
+    values: FloatArray = method.function(comparison(column, method, counts[filled], rest[filled]))
+    return float(np.max(values))

@@ -79,7 +79,7 @@ def wait_for(url: str, query: str, seconds: float = 40.0) -> None:
             answer = requests.get(f"{url}/api/v1/query", params={"query": query}, timeout=5).json()
             if answer["data"]["result"]:
                 return
-        except (requests.ConnectionError, KeyError):
+        except (requests.RequestException, KeyError):
             pass
         time.sleep(0.2)
     pytest.fail(f"nothing from {query} within {seconds} s")

@@ -112,3 +112,17 @@ def test_scores_that_are_none_are_not_compared() -> None:
     assert found[0, 1]["brier_score"].n == N - 70
     assert found[0, 1]["log_loss"].n == N - 70
     assert found[0, 1]["accuracy"].n == N
+
+
+def test_a_label_that_only_one_of_two_has_in_time_makes_no_pair() -> None:
+    store = Store(None)
+    rules = Rules(HOUR, 10 * HOUR, silence="negative", paired=True)
+    waiting = Waiting(store, 0, rules, losses=Binary(scored=True).losses)
+    scores, times = np.full(2, 0.9), np.zeros(2, np.int64)
+    for version, delay in enumerate((0, 60_000_000)):
+        waiting.add_predictions(side(version, scores, times + delay), np.full(2, version))
+    # Of the first id it comes in time for the shadow alone; nobody labels the second.
+    late = np.asarray([HOUR + 30_000_000])
+    waiting.add_labels(Labels(np.zeros(1, np.uint64), late, np.ones(1)), 0)
+    sums = waiting.judge(3 * HOUR, 3 * HOUR).pairs[0, 1]
+    assert (sums["accuracy"].n, sums["accuracy"].total) == (1, 0.0)

@@ -19,7 +19,8 @@ Pair: TypeAlias = tuple[int, int]
 Losses: TypeAlias = Callable[[Judged], Mapping[str, FloatArray]]
 """Losses of judged rows by metric, NaN where a row has none."""
 
-_NEAR = "b.id = a.id AND b.time BETWEEN a.time - $reach AND a.time + $reach"
+# Where silence means negative, a label may come in time for one of two and too late for the other.
+_NEAR = "b.id = a.id AND b.time BETWEEN a.time - $reach AND a.time + $reach AND b.labelled = a.labelled"
 _COLUMNS = (
     "a.time, a.id, a.version AS first_version, b.version AS second_version, "
     "a.losses AS first_losses, b.losses AS second_losses"
@@ -47,7 +48,7 @@ def compare(
 ) -> None:
     """Add the differences of all pairs that `rows` complete, and remember the rows for later ones.
 
-    A pair whose halves matured in different cycles is found when the later one does. Its time stamps
+    Both are judged by a label, or both without one. A pair whose halves matured in different cycles is found when the later one does. Its time stamps
     are at most `reach` microseconds apart, as those of predictions that share a label are, so of what
     has matured only the newest part is looked at, however much is remembered: rows lie in the order of
     their time, and DuckDB skips the groups of rows whose times cannot do.

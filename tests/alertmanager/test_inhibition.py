@@ -18,10 +18,13 @@ SEVERITIES: dict[str, str] = {rule["alert"]: rule["labels"]["severity"] for _, r
 # Alert names may carry more than the labels that all alerts on an exporter's model share.
 MORE = {
     "MLColumnDrift": {"version": "1", "column": "x"},
+    "MLEstimatedQualityLow": {"version": "1", "metric": "roc_auc"},
     "MLInputViolations": {"version": "1", "column": "x"},
     "MLModelDrift": {"version": "1"},
     "MLQualityBelowTarget": {"version": "1", "metric": "roc_auc"},
+    "MLQualityDropped": {"version": "1", "metric": "roc_auc"},
     "MLQualityUnknown": {"metric": "roc_auc"},
+    "MLSeasonalDeviation": {"subject": "positive_rate"},
 }
 
 Labels = dict[str, str]
@@ -96,6 +99,15 @@ HELD_BACK = {
     "labels stopped, unknown": (on_model("MLLabelsStopped"), on_model("MLQualityUnknown")),
     "violations, drift of the column": (on_model("MLInputViolations"), on_model("MLColumnDrift")),
     "ticket, its columns": (on_model("MLModelDrift"), on_model("MLColumnDrift", column="y")),
+    "drift, estimate": (on_model("MLModelDrift"), on_model("MLEstimatedQualityLow")),
+    "estimate, drop": (on_model("MLEstimatedQualityLow"), on_model("MLQualityDropped")),
+    "violations, positive rate": (on_model("MLInputViolations"), on_model("MLSeasonalDeviation")),
+    "concept drift, calibration": (on_model("MLConceptDrift"), on_model("MLCalibrationOff")),
+    "target missed, its segments": (on_model("MLQualityBelowTarget"), on_model("MLSegmentQualityLow")),
+    "predictions unreadable, volume": (
+        source_down("predictions"),
+        on_model("MLSeasonalDeviation", subject="volume"),
+    ),
     "page, ticket": (on_model("MLQualityBelowTarget"), on_model("MLModelDrift")),
     "page, ticket of another exporter": (
         on_model("MLNoPredictions"),
@@ -120,6 +132,22 @@ LET_THROUGH = {
     "data behind a label ticket": (source_down("labels"), on_model("MLInputViolations")),
     "drift of another column": (on_model("MLInputViolations"), on_model("MLColumnDrift", column="y")),
     "drift of another version": (on_model("MLModelDrift"), on_model("MLColumnDrift", version="2")),
+    "the estimate of another version": (
+        on_model("MLModelDrift"),
+        on_model("MLEstimatedQualityLow", version="2"),
+    ),
+    "the drop of another metric": (
+        on_model("MLEstimatedQualityLow"),
+        on_model("MLQualityDropped", metric="f1"),
+    ),
+    "volume behind a broken column": (
+        on_model("MLInputViolations"),
+        on_model("MLSeasonalDeviation", subject="volume"),
+    ),
+    "unknown quality behind its estimate": (
+        on_model("MLEstimatedQualityLow"),
+        on_model("MLQualityUnknown", version="1"),
+    ),
     "a page beside a page": (on_model("MLQualityBelowTarget"), on_model("MLNoPredictions")),
     "a disk behind a model page": (on_model("MLNoPredictions"), on_exporter("MLDiskFillingUp")),
     "an exporter ticket behind an exporter page": (
@@ -145,9 +173,9 @@ def test_nothing_else_is_silenced(alertmanager: str, case: str) -> None:
 def test_no_ticket_or_note_ever_silences_a_page(alertmanager: str) -> None:
     pages = [name for name, severity in SEVERITIES.items() if severity == "critical"]
     others = [name for name, severity in SEVERITIES.items() if severity != "critical"]
-    assert len(pages) >= 6
+    assert len(pages) >= 7
     # Every label that any alert has, so that only names and severities decide.
-    every = {"version": "1", "column": "x", "metric": "roc_auc", "source": "labels"}
+    every = {"version": "1", "column": "x", "metric": "roc_auc", "source": "labels", "subject": "volume"}
     pairs = [
         {"labels": on_model(name, **every, job=f"{page}/{other}")}
         for page in pages

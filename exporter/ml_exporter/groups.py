@@ -50,7 +50,8 @@ class Groups:
         # Every pane is made of whole ticks, so all that follows need not look at rows.
         tick = int(np.gcd.reduce(np.asarray(steps, np.int64)))
         first = [
-            oldest_pane(clock, step, panes) for step, panes in zip(steps, kept or [PANES] * len(steps), strict=True)
+            oldest_pane(clock, step, panes)
+            for step, panes in zip(steps, kept or [PANES] * len(steps), strict=True)
         ]
         oldest = min(pane * (step // tick) for pane, step in zip(first, steps, strict=True))
         ticks = np.maximum((times - 1) // tick, oldest - 1)

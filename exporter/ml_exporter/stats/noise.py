@@ -158,7 +158,9 @@ class _Column:
         """The quantile where every bin has many rows; half a row in empty bins stays, whatever the size."""
         freedom = self._shares.size - 1
         drawn = float(chdtri(freedom, self._quantile)) if freedom else 0.0
-        expected = [self._full(np.rint(self._shares * rows).astype(np.int64)) for rows in (size, ratio * size)]
+        expected = [
+            self._full(np.rint(self._shares * rows).astype(np.int64)) for rows in (size, ratio * size)
+        ]
         sides = Comparison(expected[0], expected[1], self._positions, self._scale)
         still = float(method.function(sides)) ** method.power * _rows(method, size, ratio * size)
         return method.chi_squared * drawn + still

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.site import FIELDS, Site, model, prediction
 
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
@@ -61,6 +62,23 @@ def served_names(families: Families) -> set[str]:
     return {family.name + ("_total" if family.type == "counter" else "") for family in families.collect()}
 
 
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> ModelReport:
+    """The report of a regression with 30 labels, 3 of them 0."""
+    fields = {key: path for key, path in FIELDS.items() if key != "score"}
+    own = model("m", task="regression", labels=None)
+    own["predictions"]["fields"] = {**fields, "label": "truth"}
+    del own["labels"]
+    site = Site(tmp_path_factory.mktemp("site"), models=[own], now=60.0)
+    site.predict(
+        *(prediction(row, row, prediction=1.5, truth=float(row % 10)) for row in range(30)), name="m"
+    )
+    engine = site.engine()
+    found = engine.cycle().reports[0][0]
+    engine.store.close()
+    return found
+
+
 def with_rare_statistics(report: ModelReport) -> ModelReport:
     """The report with what the kept logs cannot show: several classes, and weeks of history."""
     version = report.versions[0]
@@ -74,7 +92,7 @@ def with_rare_statistics(report: ModelReport) -> ModelReport:
     )
 
 
-def everything(snapshot: Snapshot) -> Families:
+def everything(snapshot: Snapshot, *others: ModelReport) -> Families:
     families = Families()
     for original, state in snapshot.reports:
         report = with_rare_statistics(original)
@@ -84,6 +102,8 @@ def everything(snapshot: Snapshot) -> Families:
         quality.collect(families, report, 0.0)
         drift.collect(families, report, 0.0)
         health.collect(families, report, 0.0)
+    for other in others:
+        quality.collect(families, other, 0.0)
     exporter.collect(families, vitals(snapshot.sources))
     for name in ("host", "process", "self"):
         families.add("ml_exporter_collector_success", (name,), 1)
@@ -92,10 +112,12 @@ def everything(snapshot: Snapshot) -> Families:
     return families
 
 
-def test_every_family_of_the_catalogue_is_served(snapshot: Snapshot) -> None:
+def test_every_family_of_the_catalogue_is_served(snapshot: Snapshot, numbers: ModelReport) -> None:
     about_host = {entry.name for entry in HOST}
     wanted = {entry.name for entry in CATALOGUE} - about_host
-    assert served_names(everything(snapshot)) - about_host == wanted
+    found = everything(snapshot, numbers)
+    assert served_names(found) - about_host == wanted
+    assert values(found)["ml_zero_labels_total{m,1}"] == 3
 
 
 def test_no_family_is_served_that_the_catalogue_lacks() -> None:

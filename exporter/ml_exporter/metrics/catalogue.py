@@ -236,6 +236,11 @@ QUALITY = (
         "model version",
         "Mature predictions that have a label and were correct, or within the tolerance of a regression.",
     ),
+    _counter(
+        "ml_zero_labels_total",
+        "model version",
+        "Mature labels of 0, which the mean absolute percentage error of a regression leaves out.",
+    ),
     _gauge("ml_slo_objective_ratio", "model", "Configured share of good among labelled predictions."),
     _counter(
         "ml_confusion_total",

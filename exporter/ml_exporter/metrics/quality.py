@@ -6,6 +6,7 @@ from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Result, Value
+from ml_exporter.tasks.regression import regression_evidence
 
 
 def collect(families: Families, report: ModelReport, hold: float) -> None:
@@ -29,6 +30,8 @@ def _counters(families: Families, model: str, version: VersionReport, shown: int
     judged, labels = version.judged, (model, version.name)
     families.add("ml_labeled_predictions_total", labels, shown * judged.count("labelled"))
     families.add("ml_good_predictions_total", labels, shown * judged.count("good"))
+    if version.task.name == "regression":
+        families.add("ml_zero_labels_total", labels, shown * regression_evidence(judged).zero_labels)
     found = version.task.confusion(judged)
     if found is None:
         return

@@ -418,3 +418,25 @@ def test_lag_and_problems_of_a_source(site: Site, monkeypatch: pytest.MonkeyPatc
     assert size - 4096 <= read.lag < size - 3000
     assert read.read_until is not None
     assert START < read.read_until / 1e6 < START + 30
+
+
+def test_a_version_in_a_backlog_is_not_forgotten_while_its_rows_are_read(site: Site) -> None:
+    """The clock is an hour ahead of what lies unread, and the longest window has ten minutes."""
+    log = site.folder / "flight-delay-predictions.jsonl"
+    for part, start in enumerate((0, 100, 200)):
+        site.predict(
+            *(prediction(start + row, start + row, version=str(1 + row % 2)) for row in range(100)),
+        )
+        log.rename(log.with_name(f"{log.name}.{3 - part}"))
+    site.now = 3_600
+    engine = site.engine()
+    seen = []
+    while True:
+        snapshot = engine.cycle(limit=1)
+        versions = {version.name for version in snapshot.reports[0][0].versions}
+        seen.append(predictions(snapshot.reports[0][0], "2") if "2" in versions else None)
+        if not snapshot.behind:
+            break
+    # Once all is read, the version is older than every window, and its place is free again.
+    assert seen[:-1] == [50, 100]
+    assert seen[-1] in (150, None)

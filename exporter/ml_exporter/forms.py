@@ -82,10 +82,15 @@ def details(model: Model, layouts: Layouts) -> int:
 
 
 def _probabilities(model: Model, classes: Iterable[str]) -> dict[str, str]:
-    """Paths of the classes' probabilities: below the object of scores, or as configured."""
+    """Paths of the classes' probabilities: below the object of scores, or as configured.
+
+    There are none where they differ only in case: a reader cannot tell these apart.
+    """
     score = model.predictions.fields.score
     if score is None:
         return {}
     if isinstance(score, str):
-        return {name: f"{score}.{sql.escaped(name)}" for name in classes}
-    return {name: score[name] for name in classes}
+        paths = {name: f"{score}.{sql.escaped(name)}" for name in classes}
+    else:
+        paths = {name: score[name] for name in classes}
+    return paths if len({path.lower() for path in paths.values()}) == len(paths) else {}

@@ -110,11 +110,12 @@ def values(window: WindowReport) -> dict[str, float]:
 
 
 class Rides:
-    """Classes with probabilities, and what they were."""
+    """Classes with probabilities, and what they were: the first class most often."""
 
     def __init__(self, n: int, seed: int = 1, names: Sequence[str] = CLASSES) -> None:
         draw = np.random.default_rng(seed)
-        self.truth = draw.choice(len(names), n)
+        shares = 0.6 ** np.arange(len(names))
+        self.truth = draw.choice(len(names), n, p=shares / shares.sum())
         mean = 0.6 + 1.5 * (np.arange(len(names)) == self.truth[:, None])
         drawn = np.stack([draw.dirichlet(row) for row in mean]).round(6)
         self.scores = drawn / drawn.sum(axis=1, keepdims=True)

@@ -18,7 +18,10 @@ UNKNOWN, NONE = -1, -2
 
 
 class Names:
-    """Codes of a text column's values: those known beforehand first, then others up to `limit`."""
+    """Codes of a text column's values: those known beforehand first, then others up to `limit`.
+
+    An empty text is no name.
+    """
 
     def __init__(self, path: str, known: Sequence[str], limit: int) -> None:
         self.path = path
@@ -28,7 +31,8 @@ class Names:
     def expression(self, reader: Reader) -> str:
         """The SQL of a value's code."""
         column = reader.column(self.path)
-        return f"CASE WHEN {column} IS NULL THEN {NONE} ELSE {sql.code(column, self.names, UNKNOWN)} END"
+        code = sql.code(column, self.names, UNKNOWN)
+        return f"CASE WHEN {column} IS NULL OR {column} = '' THEN {NONE} ELSE {code} END"
 
     def learn(self, reader: Reader, codes: Any) -> bool:
         """Take up names that a block has for the first time; return whether there are any."""
@@ -36,7 +40,7 @@ class Names:
         if free <= 0 or not np.any(codes == UNKNOWN):
             return False
         found = reader.distinct(self.path)
-        new = [name for name in found if name not in self.names and len(name) <= LONGEST]
+        new = [name for name in found if name not in self.names and 0 < len(name) <= LONGEST]
         self.names += new[:free]
         return bool(new)
 

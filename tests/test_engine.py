@@ -89,7 +89,7 @@ def test_a_cycle_that_fails_changes_nothing_and_the_next_succeeds(
     targets = {
         "read": "ml_exporter.state.ModelState.add",
         "judge": "ml_exporter.state.ModelState.prune",
-        "evaluate": "ml_exporter.engine.evaluate",
+        "evaluate": "ml_exporter.pipeline.evaluate",
         "save": "ml_exporter.store.Store.save_panes",
         "commit": "ml_exporter.store.Store.save_documents",
     }
@@ -314,7 +314,7 @@ def test_in_memory_a_failed_first_cycle_or_a_reload_reads_nothing_old_and_misses
     store = Store(None)
     engine = site.engine(store)
     with monkeypatch.context() as patch:
-        patch.setattr("ml_exporter.engine.evaluate", lambda *_: 1 / 0)
+        patch.setattr("ml_exporter.pipeline.evaluate", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.cycle()
     assert only(engine.cycle())[0].versions == ()

@@ -268,7 +268,7 @@ def test_a_failed_cycle_after_a_change_changes_nothing_twice(
     site.now = 120
     engine = site.engine()
     with monkeypatch.context() as patch:
-        patch.setattr("ml_exporter.engine.evaluate", lambda *_: 1 / 0)
+        patch.setattr("ml_exporter.pipeline.evaluate", lambda *_: 1 / 0)
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 engine.cycle()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ml_exporter import __version__
 from ml_exporter.config import Config, load
-from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
+from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
+from ml_exporter.pipeline import SourceStatus
 from ml_exporter.profile import ProfileError
 from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
 from ml_exporter.state_file import StateDamagedError, StateError

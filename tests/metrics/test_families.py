@@ -11,13 +11,14 @@ import pytest
 from tests.support.site import FIELDS, Site, model, prediction
 
 from ml_exporter.config import load
-from ml_exporter.engine import Engine, Snapshot, SourceStatus, load_layouts
+from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift, exporter, health, labels, models, quality, traffic
 from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, HOST, Families
 from ml_exporter.metrics.exporter import AREAS, Vitals
 from ml_exporter.metrics.host import collect_self
+from ml_exporter.pipeline import SourceStatus
 from ml_exporter.season import Deviation
 from ml_exporter.stats.result import Value
 from ml_exporter.store import Store

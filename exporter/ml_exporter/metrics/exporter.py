@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import duckdb
 
 from ml_exporter import __version__
-from ml_exporter.engine import SourceStatus
 from ml_exporter.metrics.catalogue import Families
+from ml_exporter.pipeline import SourceStatus
 
 AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit", "dead_letter")
 """Where errors are counted."""

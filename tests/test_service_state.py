@@ -116,7 +116,7 @@ def test_damage_that_shows_while_running_is_survived(
     with running(site) as service:
         counts(service, 10)
         with monkeypatch.context() as patch:
-            patch.setattr("ml_exporter.state.ModelState.save", damaged)
+            patch.setattr("ml_exporter.saved_state.save", damaged)
             wait_for(lambda: values(service)[SET_ASIDE] >= 1)
         site.predict(prediction(100, live()))
         counts(service, 11)

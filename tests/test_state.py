@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.support.site import START, Site, label, model, prediction
 
+from ml_exporter import saved_state
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, load_layouts, model_layouts
 from ml_exporter.profile import Profile
@@ -86,7 +87,7 @@ def test_what_is_saved_is_loaded() -> None:
     store = Store(None)
     state = golden(store)
     again = ModelState(state.model, state.layouts)
-    assert again.load(store, 0)
+    assert saved_state.load(again, store, 0)
     assert content(again) == content(state)
     assert len(again.versions) == 2
     assert again.pairs
@@ -147,7 +148,7 @@ class TestMeaning:
             return other
 
         changed = ModelState(state.model, model_layouts(config.models[0], read))
-        assert changed.load(store, 0)
+        assert saved_state.load(changed, store, 0)
         for name, version in state.versions.items():
             then, now = version.totals["inputs"], changed.versions[name].totals["inputs"]
             for counter in ("rows", "errors", "slow", "latency", "latency_sum"):
@@ -185,7 +186,7 @@ class TestMeaning:
         config = site.config()
         state = ModelState(config.models[0], load_layouts(config)["flight-delay"])
         store = Store(config.exporter.state)
-        assert state.load(store, 0) is same
+        assert saved_state.load(state, store, 0) is same
         store.close()
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from ml_exporter import saved_state
 from ml_exporter.config import Exporter, Model
 from ml_exporter.delta import Delta, LabelReader, PredictionReader
 from ml_exporter.evaluation import ModelReport, evaluate
@@ -106,14 +107,14 @@ class Pipeline:
 
     def save(self) -> None:
         """Write what has changed; inside the store's transaction."""
-        self.state.save(self._store, self._code)
+        saved_state.save(self.state, self._store, self._code)
 
     def restore(self) -> None:
         """Return to what is committed."""
         if self.letters:
             self.letters.drop()
         self.state = ModelState(self.model, self.layouts)
-        if not self.state.load(self._store, self._code):
+        if not saved_state.load(self.state, self._store, self._code):
             self.waiting.forget()
 
     def _read(self, source: str, now: int, limit: int | None, until: int | None) -> SourceStatus:

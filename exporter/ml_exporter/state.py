@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,15 +17,13 @@ from ml_exporter.judged import Judged
 from ml_exporter.judging import Judging
 from ml_exporter.labels import DELAY_BOUNDS, Verdict
 from ml_exporter.layout import Layout
-from ml_exporter.pending import recode_segments
 from ml_exporter.sources.batch import Labels, Predictions
 from ml_exporter.sources.decode import OTHER_VERSION
 from ml_exporter.sources.files import Position
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.sums import RowSums
-from ml_exporter.store import PaneKey, Store
 from ml_exporter.tasks import task_of
-from ml_exporter.version import HOURS, VersionState
+from ml_exporter.version import VersionState
 from ml_exporter.windows import MICROSECONDS, step_of
 
 SOURCES = ("predictions", "labels")
@@ -60,7 +57,7 @@ class ModelState:
         self.champion: str | None = model.champion
         self.contender: tuple[str, float] | None = None
         self.pairs: dict[tuple[str, str], dict[str, RowSums]] = {}
-        self._forgotten: set[str] = set()
+        self.forgotten: set[str] = set()
 
     def add(self, delta: Delta, now: float) -> None:
         """Merge what reading a block has added; `now` (Unix seconds) is when new label sets are born."""
@@ -91,12 +88,13 @@ class ModelState:
         """Return a version's state under its own name, or under "other" when all places are taken."""
         slot = self.slot(name)
         if slot not in self.versions:
-            self.versions[slot] = self._begin(slot, now)
+            self.versions[slot] = self.begin(slot, now)
             if slot not in self.codes:
                 self.codes.append(slot)
         return self.versions[slot]
 
-    def _begin(self, slot: str, born: float) -> VersionState:
+    def begin(self, slot: str, born: float) -> VersionState:
+        """A version's state without any counts."""
         layout = self.layouts.get(slot, self.layouts["default"])
         segments = len(self.segments), max((slots.size + 2 for slots in self.segments.values()), default=0)
         watch = Watch(self.model.detectors, self.model.tol, layout, self.task)
@@ -197,153 +195,7 @@ class ModelState:
         for name in [name for name, state in self.versions.items() if state.newest < clock - longest]:
             if name != self.champion:
                 del self.versions[name]
-                self._forgotten.add(name)
-
-    def save(self, store: Store, code: int) -> None:
-        """Write everything that has changed; inside the store's transaction."""
-        store.save_documents(code, {"state": self._document(), "meaning": self._meaning()})
-        store.drop_panes(code, self._forgotten)
-        store.save_panes(code, self._changed_panes())
-        self._forgotten.clear()
-        for state in self.versions.values():
-            state.saved()
-
-    def load(self, store: Store, code: int) -> bool:
-        """Take over what `save` has written, as far as profiles and windows are still the same.
-
-        Returns whether rows that wait still mean what they meant: false where the log's fields have
-        changed since.
-        """
-        documents = store.documents(code)
-        if "state" not in documents:
-            return True
-        document, then, now = documents["state"], documents["meaning"], self._meaning()
-        self._read_document(document)
-        if then["segments"] != now["segments"]:
-            recode_segments(store, code, self._moved_segments(then["segments"], document["segments"]))
-        unchanged = [
-            name if [name, seconds] in then["windows"] else "(changed)" for name, seconds in now["windows"]
-        ]
-        stale: list[tuple[PaneKey, None]] = []
-        for key, data in store.panes(code):
-            if not self.versions[key[0]].restore(key, data, unchanged, *_same(then, now, key)):
-                stale.append((key, None))
-        store.save_panes(code, stale)
-        if then != now:
-            # At once, so that nothing that is stored now is taken for what it meant then.
-            self.save(store, code)
-        return bool(then["fields"] == now["fields"])
-
-    def _moved_segments(
-        self, then: Sequence[Sequence[Any]], names: Mapping[str, Sequence[str]]
-    ) -> list[tuple[int | None, IntArray]]:
-        """For each segment its place in an earlier run, None where it is new, and its codes of then as those of now."""
-        places = {name: (place, size) for place, (name, size, *_) in enumerate(then)}
-        found: list[tuple[int | None, IntArray]] = []
-        for name, slots in self.segments.items():
-            place, size = places.get(name, (None, 0))
-            found.append((place, slots.recoded(names[name] if place is not None else (), size)))
-        return found
-
-    def _changed_panes(self) -> Iterator[tuple[PaneKey, bytes | None]]:
-        windows = [window.name for window in self.model.windows]
-        for name, state in self.versions.items():
-            for key, data in state.changed(windows):
-                yield (name, *key), data
-
-    def _meaning(self) -> dict[str, Any]:
-        """What stored counts and waiting rows depend on."""
-        model = self.model
-        digests = {name: layout.profile and layout.profile.digest for name, layout in self.layouts.items()}
-        fields = model.predictions.fields
-        score = fields.score if fields.score is None or isinstance(fields.score, str) else dict(fields.score)
-        return {
-            "profiles": digests,
-            "windows": [[window.name, window.seconds] for window in model.windows],
-            "segments": [[name, slots.size, *slots.known] for name, slots in self.segments.items()],
-            "ranked": self.task.segment_bins,
-            "task": [model.task, model.positive, *self.task.meaning],
-            "fields": {
-                "task": model.task,
-                "classes": [self.classes.size, *self.classes.known],
-                "predictions": [fields.id, fields.timestamp, fields.version, score, fields.prediction],
-                "labels": model.labels and model.labels.fields.model_dump(),
-                "positive": model.positive,
-                "interval": model.interval and model.interval.model_dump(),
-            },
-        }
-
-    def _document(self) -> dict[str, Any]:
-        return {
-            "versions": {name: [state.born, state.newest] for name, state in self.versions.items()},
-            "codes": self.codes,
-            "classes": self.classes.names,
-            "segments": {name: slots.names for name, slots in self.segments.items()},
-            "watch": {name: version.watch.document() for name, version in self.versions.items()},
-            "positions": {
-                source: [vars(position) for position in known.values()]
-                for source, known in self.positions.items()
-            },
-            "outcomes": self.outcomes,
-            "truncations": self.truncations,
-            "label_outcomes": self.label_outcomes,
-            "delays": self.delays.tolist(),
-            "delay_sum": self.delay_sum,
-            "outside": self.outside,
-            "newest": self.newest,
-            "read_until": self.read_until,
-            "judged_until": self.judged_until,
-            "born": self.born,
-            "champion": self.champion,
-            "contender": self.contender,
-            "pairs": [
-                [*pair, {name: [rows.n, rows.total, rows.squares] for name, rows in sums.items()}]
-                for pair, sums in self.pairs.items()
-            ],
-        }
-
-    def _read_document(self, document: Mapping[str, Any]) -> None:
-        self.codes = list(document["codes"])
-        self.classes.restore(document["classes"])
-        for name, slots in self.segments.items():
-            slots.restore(document["segments"].get(name, []))
-        for name, (born, newest) in document["versions"].items():
-            self.versions[name] = self._begin(name, born)
-            self.versions[name].newest = newest
-            self.versions[name].watch.restore(document["watch"][name])
-        for source, positions in document["positions"].items():
-            found = (Position(**position) for position in positions)
-            self.positions[source] = {position.key: position for position in found}
-        self.outcomes = {source: Counter(counts) for source, counts in document["outcomes"].items()}
-        self.truncations = Counter(document["truncations"])
-        self.label_outcomes = Counter(document["label_outcomes"])
-        self.delays = np.asarray(document["delays"], np.int64)
-        self.delay_sum = document["delay_sum"]
-        self.outside, self.newest, self.born = document["outside"], document["newest"], document["born"]
-        self.read_until, self.judged_until = dict(document["read_until"]), document["judged_until"]
-        for first, second, sums in document["pairs"]:
-            self.pairs[first, second] = {name: RowSums(*rows) for name, rows in sums.items()}
-        contender = document["contender"]
-        self.contender = (contender[0], contender[1]) if contender else None
-        self.champion = self.model.champion or document["champion"]
-
-
-def _same(then: Mapping[str, Any], now: Mapping[str, Any], key: PaneKey) -> tuple[bool, bool]:
-    """Whether task and profile mean the same for stored counts as far as these depend on them."""
-    version, kind, *_ = key
-    if kind == HOURS:
-        return then["task"][:2] == now["task"][:2], True
-    profile = _profile(then, version) == _profile(now, version)
-    if kind == "inputs":
-        return True, profile
-    segments = all(then.get(part) == now[part] for part in ("segments", "ranked"))
-    return then["task"] == now["task"], profile and segments
-
-
-def _profile(meaning: Mapping[str, Any], version: str) -> str | None:
-    """The digest of a version's profile."""
-    profiles: dict[str, str | None] = meaning["profiles"]
-    return profiles.get(version, profiles["default"])
+                self.forgotten.add(name)
 
 
 def _coded(labels: FloatArray, codes: IntArray) -> FloatArray:

@@ -171,21 +171,25 @@ class Rows:
             if isinstance(configured, str)
             else [path.split(".")[-1] for path in configured]
         )
-        for name in names:
-            path = feature_path(self._model, name)
-            yield self._feature(name, path, self._type(path))
+        paths = [feature_path(self._model, name) for name in names]
+        for name, path, kind in zip(names, paths, self._kinds(paths), strict=True):
+            yield self._feature(name, path, kind)
 
     def _children(self, parent: str) -> list[str]:
-        if not self._has(parent) or not self._type(parent).startswith("STRUCT"):
+        if not self._has(parent) or not self._kinds([parent])[0].startswith("STRUCT"):
             raise ProfileError(
                 f"{parent}: is not an object in the data; name the paths in predictions.fields.features"
             )
         rows = self._db.execute(f"DESCRIBE SELECT unnest({sql.path(parent)}) FROM {self._source}").fetchall()
         return [row[0] for row in rows]
 
-    def _type(self, path: str) -> str:
-        found = self._db.execute(f"DESCRIBE SELECT {sql.path(path)} AS value FROM {self._source}").fetchone()
-        return str(found[1]) if found else ""
+    def _kinds(self, paths: Sequence[str]) -> list[str]:
+        """Types of what stands at the paths, all at once: each look reads the data."""
+        if not paths:
+            return []
+        values = ", ".join(f"{sql.path(path)} AS value_{place}" for place, path in enumerate(paths))
+        found = self._db.execute(f"DESCRIBE SELECT {values} FROM {self._source}").fetchall()
+        return [str(row[1]) for row in found]
 
     def _feature(self, name: str, path: str, kind: str) -> Feature:
         own = self._model.columns.get(name)

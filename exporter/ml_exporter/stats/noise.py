@@ -19,8 +19,10 @@ from ml_exporter.stats.distance import METHODS, Comparison, Method
 from ml_exporter.stats.proposals import Alternative, draw
 
 SIZES = (10, 20, 40, 80, 130, 200, 320, 1_000, 10_000, 100_000)
-SHIFT_SIZES = (10, 40, 200, 1_000, 20_000)
+SHIFT_SIZES = (10, 50, 400, 20_000)
 """Sums over rows come to their limit sooner."""
+TILTED_RATIOS = (1, 20)
+"""Twenty stands for all that are larger."""
 RATIOS = (1, 20, 1_000)
 
 _LIMIT_ROWS = 100
@@ -117,18 +119,19 @@ class _Column:
         self._positions, self._scale = positions, scale
         self._quantile = quantile
         self._sizes = SHIFT_SIZES if alternative == "shift" else SIZES
+        self._ratios = RATIOS if alternative == "scatter" else TILTED_RATIOS
         self._alternative = alternative
         places = np.arange(self._bins, dtype=np.float64) if positions is None else positions
         self._places = places[self._seen]
 
     def floors(self, methods: Sequence[Method], rng: np.random.Generator) -> dict[str, FloorTable]:
         """The tables of methods by name."""
-        values = np.zeros((len(methods), len(RATIOS), len(self._sizes)))
+        values = np.zeros((len(methods), len(self._ratios), len(self._sizes)))
         for index, size in enumerate(self._sizes):
             simulated = []
             for number, method in enumerate(methods):
                 if method.chi_squared and size * self._shares.min() >= _LIMIT_ROWS:
-                    values[number, :, index] = [self._limit(method, size, ratio) for ratio in RATIOS]
+                    values[number, :, index] = [self._limit(method, size, ratio) for ratio in self._ratios]
                 else:
                     simulated.append((number, method))
             if simulated:
@@ -136,7 +139,7 @@ class _Column:
                     values[number, :, index] = found
         return {
             method.name: FloorTable(
-                method.name, self._quantile, self._sizes, RATIOS, tuple(map(tuple, table.tolist()))
+                method.name, self._quantile, self._sizes, self._ratios, tuple(map(tuple, table.tolist()))
             )
             for method, table in zip(methods, values, strict=True)
         }
@@ -145,12 +148,14 @@ class _Column:
         self, methods: Sequence[tuple[int, Method]], size: int, rng: np.random.Generator
     ) -> Iterator[tuple[int, FloatArray]]:
         """Give each numbered method's quantiles by ratio."""
-        found = np.zeros((len(methods), len(RATIOS)))
-        proposed = draw(self._alternative, self._shares, self._places, size, RATIOS, rng)
+        found = np.zeros((len(methods), len(self._ratios)))
+        proposed = draw(self._alternative, self._shares, self._places, size, self._ratios, rng)
         for index, (current, reference, weights) in enumerate(proposed):
             sides = Comparison(self._full(current), self._full(reference), self._positions, self._scale)
             for row, (_, method) in enumerate(methods):
-                values = method.function(sides) ** method.power * _rows(method, size, RATIOS[index] * size)
+                # Large sides may stand for others that are larger or smaller.
+                rows = _rows(method, size, int(reference[0].sum()))
+                values = method.function(sides) ** method.power * rows
                 found[row, index] = _weighted_quantile(values, weights, self._quantile)
         yield from zip((number for number, _ in methods), found, strict=True)
 

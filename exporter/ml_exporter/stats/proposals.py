@@ -15,7 +15,7 @@ from scipy.special import gammaln
 from ml_exporter.stats.arrays import FloatArray, IntArray
 
 Draws: TypeAlias = tuple[IntArray, IntArray, FloatArray]
-"""Counts of the smaller and of the larger side, shape (draws, B) or (B,), and weights, shape (draws,)."""
+"""Counts of the smaller and of the larger side, shape (draws, B) or (1, B), and weights, shape (draws,)."""
 Alternative: TypeAlias = Literal["scatter", "shift", "steps", "spikes"]
 """What drift the draws resemble: any, one of the mean, of the distribution function, of single bins."""
 
@@ -32,7 +32,7 @@ _SHIFT_SPREAD = 2.5
 _DEVIATIONS = (2.7, 4.2)  # of one share, in its standard errors
 _DRAWS_A_DIRECTION = 5
 _FIXED = 1_000
-"""A side this many times as large adds no noise that could be told."""
+"""How many times as large a side is that stands for all large ones and adds no noise of its own."""
 
 
 def draw(
@@ -46,6 +46,8 @@ def draw(
     """Draw counts of n rows and of `ratios` times as many, 1 first.
 
     `shares`, shape (B,), are above 0 and add up to 1; `positions`, shape (B,), are where the bins lie.
+    Tilted counts have large sides that are the expected ones: their noise adds to that of the smaller
+    side without changing its form, as long as there is little of it.
     """
     if alternative == "scatter" or shares.size < 2:
         yield from _scattered(shares, n, ratios, rng)
@@ -55,10 +57,8 @@ def draw(
     draws = draws.astype(np.int64)
     yield _tilted(shares, n, (directions / np.sqrt(2 * n), -directions / np.sqrt(2 * n)), draws, rng)
     current, _, weights = _tilted(shares, n, (directions / np.sqrt(n),), draws, rng)
-    for ratio in ratios[1:]:
-        fixed = ratio >= _FIXED
-        plain = np.rint(n * ratio * shares) if fixed else rng.multinomial(n * ratio, shares, weights.size)
-        yield current, plain.astype(np.int64), weights
+    for _ in ratios[1:]:
+        yield current, np.rint(n * _FIXED * shares).astype(np.int64)[None], weights
 
 
 def _scattered(

@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 from tests.support.site import Site, label, model, stamp
 
 from ml_exporter.evaluation import ModelReport, WindowReport
+from ml_exporter.sources import blocks
 from ml_exporter.stats.result import Unavailable, Value
 
 N = 600
@@ -259,3 +260,77 @@ def test_segments_are_judged_apart_and_survive_a_restart(tmp_path: Path, segment
         assert result.lower is not None
         assert result.upper - result.lower > 0
     assert set(own[names[0]].quality) == {"mean_absolute_error"}
+
+
+def test_classes_that_are_called_other_and_missing_are_classes(tmp_path: Path) -> None:
+    """The second has no code of its own, and is counted with the rest."""
+    names = ["other", "missing", "car", "other"]
+    site = site_of(tmp_path, "multiclass", fields(score=...))
+    for row in range(80):
+        record = {"id": f"id-{row}", "ts": stamp(row), "version": "1", "prediction": names[row % 4]}
+        site.predict(record, name="m")
+        site.label({**label(row, row + 1), "label": names[row // 2 % 4]}, name="m")
+    version = report(site, 200).versions[0]
+    counted = version.task.confusion(version.judged)
+    assert counted is not None
+    assert counted[0] == ("car", "other")
+    np.testing.assert_array_equal(counted[1], [[0, 20], [20, 40]])
+
+
+def test_probabilities_of_a_class_that_is_called_other_are_read(tmp_path: Path) -> None:
+    known = ("bike", "car", "other")
+    site = site_of(
+        tmp_path, "multiclass", fields(score={name: f"s.{name}" for name in known}, prediction=...)
+    )
+    rides = Rides(6)
+    for row in range(200):
+        scores = dict(zip(known, rides.probabilities[row].tolist(), strict=True))
+        site.predict({"id": f"id-{row}", "ts": stamp(row / 4), "version": "1", "s": scores}, name="m")
+        site.label({**label(row, row / 4 + 1), "label": known[rides.labels[row]]}, name="m")
+    version = report(site, 200).versions[0]
+    found = values(version.windows[-1])
+    truth, probabilities = rides.labels[:200], rides.probabilities[:200]
+    assert found["log_loss"] == pytest.approx(reference.log_loss(truth, probabilities), rel=1e-9)
+    assert found["accuracy"] == reference.accuracy_score(truth, probabilities.argmax(axis=1))
+    counted = version.task.confusion(version.judged)
+    assert counted is not None
+    assert counted[0] == known
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c", "d", "e"), ("e", "d", "c", "b", "a")])
+def test_every_reader_tells_the_same_classes_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """Each block's reader, and that of the labels, meets other classes first; two have places."""
+    monkeypatch.setattr(blocks, "BLOCK", 4096)
+    site = site_of(tmp_path, "multiclass", fields(score=...), class_limit=2)
+    for row in range(300):
+        name = names[row // 60]
+        record = {"id": f"id-{row}", "ts": stamp(row / 5), "version": "1", "prediction": name}
+        site.predict(record, name="m")
+        site.label({**label(299 - row, row / 6), "label": names[(299 - row) // 60]}, name="m")
+    site.label({**label("none", 0), "label": "a"}, name="m")
+    version = report(site, 200).versions[0]
+    counted = version.task.confusion(version.judged)
+    assert counted is not None
+    assert counted[0][2] == "other"
+    np.testing.assert_array_equal(counted[1], np.diag([60, 60, 180]))
+    second = report(site, 230).versions[0]
+    np.testing.assert_array_equal(second.judged["confusion"], version.judged["confusion"])
+
+
+def test_numbers_too_large_to_be_squared_are_an_error_and_nothing_else(tmp_path: Path) -> None:
+    site = site_of(tmp_path, "regression", fields(score=...))
+    predicted, truth = [1.0] * 40, [1.5] * 40
+    predicted[7], truth[7], predicted[8] = 1e308, -1e308, 1e200
+    for row in range(40):
+        own = {"id": f"id-{row}", "ts": stamp(row), "version": "1", "prediction": predicted[row]}
+        site.predict(own, name="m")
+        site.label({**label(row, row + 1), "label": truth[row]}, name="m")
+    found = report(site, 200)
+    metrics = found.versions[0].windows[-1].quality.metrics
+    assert metrics["mean_absolute_error"] == metrics["r2_score"] == Unavailable("error")
+    median = metrics["median_absolute_error"]
+    assert isinstance(median, Value)
+    assert median.value == 0.5
+    assert found.versions[0].judged.count("labelled") == 40

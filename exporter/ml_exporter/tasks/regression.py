@@ -20,6 +20,7 @@ from ml_exporter.stats.regression import (
     row_counts,
     row_sums,
 )
+from ml_exporter.stats.regression_evidence import LIMIT
 from ml_exporter.stats.result import Result
 from ml_exporter.tally import Tally
 from ml_exporter.tasks.task import Evidence, Known, Task, grouped, loss_effects
@@ -51,10 +52,11 @@ class Regression(Task):
         self.arrays = {"counts": ((len(Count),), np.int64), "sums": ((len(Sum),), np.float64)}
 
     def losses(self, rows: Judged) -> Mapping[str, FloatArray]:
-        """Absolute and squared error."""
+        """Absolute and squared error, errors beyond `LIMIT` counting as that."""
         with np.errstate(over="ignore", invalid="ignore"):
-            errors = np.where(_judgeable(rows), np.abs(rows.scores - rows.labels), np.nan)
-            return {"mean_absolute_error": errors, "mean_squared_error": errors * errors}
+            sizes = np.minimum(np.abs(rows.scores - rows.labels), LIMIT)
+        errors = np.where(_judgeable(rows), sizes, np.nan)
+        return {"mean_absolute_error": errors, "mean_squared_error": errors * errors}
 
     def good(self, rows: Judged) -> BoolArray:
         """Rows whose error is within the tolerance."""
@@ -72,7 +74,7 @@ class Regression(Task):
     def histogram_of(self, rows: Judged, group: IntArray, n: int) -> Callable[[slice], ErrorHistogram]:
         """Sizes of the errors."""
         chosen = _judgeable(rows)
-        of = grouped(group[chosen], n, rows.scores[chosen] - rows.labels[chosen])
+        of = grouped(group[chosen], n, self.losses(rows)["mean_absolute_error"][chosen])
         return lambda run: ErrorHistogram.of(of(run))
 
     def rhythm_rows(self, known: Known) -> list[tuple[int, BoolArray]]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.spatial import distance as scipy_distance
 
 from ml_exporter.stats.distance import (
     DEFAULT_METHODS,
@@ -10,7 +11,14 @@ from ml_exporter.stats.distance import (
     Method,
     cramers_v,
     distance,
+    distances,
+    hellinger,
+    jensen_shannon,
+    ks,
+    l_infinity,
+    mean_shift,
     psi,
+    registered,
     wasserstein,
 )
 from ml_exporter.stats.result import Unavailable, Value
@@ -60,6 +68,56 @@ def test_cramers_v_is_scipys_without_bins_empty_on_both_sides(current: Counts, r
     assert cramers_v(current, reference) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(("current", "reference"), pairs())
+def test_distances_of_shares_are_scipys(current: Counts, reference: Counts) -> None:
+    p, q = current / current.sum(), reference / reference.sum()
+    expected = scipy_distance.jensenshannon(current, reference, base=2)
+    assert jensen_shannon(current, reference) == pytest.approx(expected, abs=1e-9)
+    expected = scipy_distance.euclidean(np.sqrt(p), np.sqrt(q)) / np.sqrt(2)
+    assert hellinger(current, reference) == pytest.approx(expected, abs=1e-9)
+    assert l_infinity(current, reference) == pytest.approx(scipy_distance.chebyshev(p, q), abs=1e-9)
+
+
+@pytest.mark.parametrize(("current", "reference"), pairs())
+def test_ks_and_mean_shift_are_scipys_on_the_bins(current: Counts, reference: Counts) -> None:
+    values, others = np.repeat(POSITIONS, current), np.repeat(POSITIONS, reference)
+    assert ks(current, reference) == pytest.approx(stats.ks_2samp(values, others).statistic, abs=1e-9)
+    expected = abs(stats.tmean(values) - stats.tmean(others)) / 7.0
+    assert mean_shift(current, reference, POSITIONS, 7.0) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 2.0])
+@pytest.mark.parametrize("sample", ["standard_normal", "standard_exponential", "random"])
+def test_on_raw_values_distances_differ_by_the_documented_binning_error(sample: str, shift: float) -> None:
+    rng = np.random.default_rng(8)
+    reference = getattr(rng, sample)(size=20_000)
+    current = getattr(rng, sample)(size=3_000) + shift
+    edges = np.unique(
+        np.concatenate([np.quantile(reference, np.arange(1, 20) / 20), reference.max() + np.arange(3)])
+    )
+    codes, own = np.searchsorted(edges, current), np.searchsorted(edges, reference)
+    size, scale = edges.size + 1, float(reference.std())
+    counts, others = np.bincount(codes, minlength=size), np.bincount(own, minlength=size)
+    middles = np.concatenate([edges[:1] - 1, (edges[1:] + edges[:-1]) / 2, edges[-1:] + 1])
+    sums = np.bincount(own, weights=reference, minlength=size)
+    positions = np.where(others > 0, sums / np.maximum(others, 1), middles)
+    apart = (np.abs(current - positions[codes]).mean() + np.abs(reference - positions[own]).mean()) / scale
+
+    raw = stats.ks_2samp(current, reference).statistic
+    widest = max(np.max(counts / 3_000), np.max(others / 20_000))
+    assert ks(counts, others) <= raw + 1e-12 <= ks(counts, others) + widest + 2e-12
+    raw = stats.wasserstein_distance(current, reference) / scale
+    assert abs(wasserstein(counts, others, positions, scale) - raw) <= apart
+    raw = abs(current.mean() - reference.mean()) / scale
+    assert abs(mean_shift(counts, others, positions, scale) - raw) <= apart
+
+
+def test_the_range_of_ratios_ends_at_one() -> None:
+    current, reference = np.array([30, 0]), np.array([0, 50])
+    for function in (jensen_shannon, hellinger, l_infinity, ks, cramers_v):
+        assert function(current, reference) == pytest.approx(1.0)
+
+
 def test_cramers_v_of_one_shared_bin_is_zero_and_of_disjoint_bins_one() -> None:
     assert cramers_v(np.array([30, 0]), np.array([50, 0])) == 0.0
     assert cramers_v(np.array([30, 0]), np.array([0, 50])) == pytest.approx(1.0)
@@ -76,9 +134,10 @@ def test_wasserstein_refuses_a_reference_without_spread(scale: float) -> None:
         wasserstein(np.array([5, 5]), np.array([5, 5]), np.array([0.0, 1.0]), scale)
 
 
-def test_wasserstein_asks_for_positions() -> None:
-    with pytest.raises(ValueError, match="positions"):
-        METHODS["wasserstein"].function(Comparison(np.array([5, 5]), np.array([5, 5])))
+@pytest.mark.parametrize("name", ["wasserstein", "mean_shift"])
+def test_methods_on_positions_ask_for_them(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} needs the positions"):
+        METHODS[name].function(Comparison(np.array([5, 5]), np.array([5, 5])))
 
 
 @every_method
@@ -147,6 +206,33 @@ def test_many_samples_at_once_give_the_values_one_by_one(method: Method) -> None
 
 
 @every_method
+def test_columns_with_positions_and_scales_of_their_own_give_the_values_one_by_one(method: Method) -> None:
+    rng = np.random.default_rng(9)
+    current, reference = (
+        rng.multinomial(300, np.full(12, 1 / 12), 5),
+        rng.multinomial(900, np.full(12, 1 / 12), 5),
+    )
+    places, scales = np.sort(rng.normal(size=(5, 12))), rng.uniform(1, 3, 5)
+    together = distances(method, Comparison(current, reference, places, scales))
+    for row, found in enumerate(together):
+        alone = distance(method, Comparison(current[row], reference[row], places[row], float(scales[row])))
+        assert isinstance(found, Value)
+        assert isinstance(alone, Value)
+        assert found.value == pytest.approx(alone.value, rel=1e-12)
+        assert found.n == alone.n == 300
+
+
+@every_method
+def test_columns_without_rows_leave_the_others_alone(method: Method) -> None:
+    current, reference = np.zeros((3, 12), np.int64), np.tile(shifted(0.0, 1_000), (3, 1))
+    current[1], reference[2], current[2] = shifted(0.5, 1_000), 0, shifted(0.5, 1_000)
+    found = distances(method, sides(current, reference))
+    assert found[0] == Unavailable("too_few_rows")
+    assert found[1] == distance(method, sides(current[1], reference[1]))
+    assert found[2] == Unavailable("short_reference")
+
+
+@every_method
 def test_few_rows_give_a_reason_and_enough_a_value(method: Method) -> None:
     enough, few = np.full(12, 1), np.array([9] + [0] * 11)
     assert distance(method, sides(np.zeros(12, np.int64), enough)) == Unavailable("too_few_rows")
@@ -162,3 +248,11 @@ def test_defaults_are_registered_for_their_kind() -> None:
     for kind, names in DEFAULT_METHODS.items():
         assert all(kind in METHODS[name].kinds for name in names)
     assert all(name == method.name for name, method in METHODS.items())
+
+
+def test_methods_are_registered_by_name_and_kind() -> None:
+    numeric = {"psi", "wasserstein", "ks", "jensen_shannon", "hellinger", "mean_shift"}
+    categorical = {"psi", "cramers_v", "jensen_shannon", "hellinger", "l_infinity"}
+    assert {name for name in METHODS if registered(name, "numeric")} == numeric
+    assert {name for name in METHODS if registered(name, "categorical")} == categorical
+    assert registered("no such method", "numeric") is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -51,6 +51,16 @@ class Hours:
         for hour in [hour for hour in self.sums if hour < oldest]:
             del self.sums[hour]
             self.changed.add(hour)
+
+    def stored(self) -> Iterator[tuple[int, bytes | None]]:
+        """What is new since it was saved, as bytes; None where an hour is gone."""
+        for hour in self.changed:
+            sums = self.sums.get(hour)
+            yield hour, None if sums is None else sums.astype("<f8").tobytes()
+
+    def restore(self, hour: int, data: bytes) -> None:
+        """Take over what `stored` has given."""
+        self.sums[hour] = np.frombuffer(data, "<f8").astype(np.float64)
 
     def table(self, columns: Sequence[str], hours: Sequence[int]) -> FloatArray:
         """Sums of some columns in some hours, shape (hours, columns); 0 where nothing was counted."""

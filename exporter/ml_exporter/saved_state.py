@@ -16,6 +16,9 @@ from ml_exporter.stats.sums import RowSums
 from ml_exporter.store import PaneKey, Store
 from ml_exporter.version import HOURS
 
+RETIRED = ""
+"""Stands in a version's place for what forgotten ones have served."""
+
 
 def save(state: ModelState, store: Store, code: int) -> None:
     """Write everything that has changed; inside the store's transaction."""
@@ -23,6 +26,7 @@ def save(state: ModelState, store: Store, code: int) -> None:
     store.drop_panes(code, state.forgotten)
     store.save_panes(code, _changed_panes(state))
     state.forgotten.clear()
+    state.retired.changed.clear()
     for version in state.versions.values():
         version.saved()
 
@@ -45,7 +49,10 @@ def load(state: ModelState, store: Store, code: int) -> bool:
     ]
     stale: list[tuple[PaneKey, None]] = []
     for key, data in store.panes(code):
-        if not state.versions[key[0]].restore(key, data, unchanged, *_same(then, now, key)):
+        task, profile = _same(then, now, key)
+        if key[0] == RETIRED and task:
+            state.retired.restore(key[3], data)
+        elif key[0] == RETIRED or not state.versions[key[0]].restore(key, data, unchanged, task, profile):
             stale.append((key, None))
     store.save_panes(code, stale)
     if then != now:
@@ -71,6 +78,8 @@ def _changed_panes(state: ModelState) -> Iterator[tuple[PaneKey, bytes | None]]:
     for name, version in state.versions.items():
         for key, data in version.changed(windows):
             yield (name, *key), data
+    for hour, data in state.retired.stored():
+        yield (RETIRED, HOURS, HOURS, hour), data
 
 
 def _meaning(state: ModelState) -> dict[str, Any]:

@@ -46,10 +46,11 @@ def deviations(state: ModelState, time: int) -> Iterator[Deviation]:
 
 def _served(state: ModelState, columns: tuple[str, ...], last: int) -> tuple[IntArray, IntArray, IntArray]:
     """Hours up to `last` (included), and sums of two columns over all versions but shadows."""
-    versions = [version for name, version in state.versions.items() if name not in state.model.shadow]
-    hours = sorted({hour for version in versions for hour in version.hours.sums if hour <= last})
+    served = [version.hours for name, version in state.versions.items() if name not in state.model.shadow]
+    served.append(state.retired)
+    hours = sorted({hour for own in served for hour in own.sums if hour <= last})
     sums = np.zeros((len(hours), len(columns)))
-    for version in versions:
-        sums += version.hours.table(columns, hours)
+    for own in served:
+        sums += own.table(columns, hours)
     first, second = np.rint(sums).astype(np.int64).T
     return np.asarray(hours, np.int64), first, second

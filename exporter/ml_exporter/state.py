@@ -23,7 +23,7 @@ from ml_exporter.sources.files import Position
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.sums import RowSums
 from ml_exporter.tasks import task_of
-from ml_exporter.version import VersionState
+from ml_exporter.version import VersionState, hours_of
 from ml_exporter.windows import MICROSECONDS, step_of
 
 SOURCES = ("predictions", "labels")
@@ -58,6 +58,8 @@ class ModelState:
         self.contender: tuple[str, float] | None = None
         self.pairs: dict[tuple[str, str], dict[str, RowSums]] = {}
         self.forgotten: set[str] = set()
+        # What forgotten versions have served, without which traffic would seem to have begun with the others.
+        self.retired = hours_of(self.task)
 
     def add(self, delta: Delta, now: float) -> None:
         """Merge what reading a block has added; `now` (Unix seconds) is when new label sets are born."""
@@ -187,6 +189,7 @@ class ModelState:
         """Forget panes that have left their window, and versions that were in none."""
         for state in self.versions.values():
             state.prune(clock, judged_clock)
+        self.retired.prune(judged_clock)
         # Behind the clock, as after an outage, a version's rows may still lie unread.
         self._forget_versions(min(judged_clock, self.read_until["predictions"]))
 
@@ -194,6 +197,9 @@ class ModelState:
         longest = round(self.model.windows[-1].seconds * MICROSECONDS)
         for name in [name for name, state in self.versions.items() if state.newest < clock - longest]:
             if name != self.champion:
+                if name not in self.model.shadow:
+                    hours = self.versions[name].hours
+                    self.retired.add(hours.sums, hours.columns)
                 del self.versions[name]
                 self.forgotten.add(name)
 

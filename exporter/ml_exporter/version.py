@@ -14,7 +14,7 @@ from ml_exporter.judging import COMMON, Judging
 from ml_exporter.stats.arrays import IntArray
 from ml_exporter.store import PaneKey
 from ml_exporter.tally import Shape, Tally, input_shape
-from ml_exporter.tasks.task import Known
+from ml_exporter.tasks.task import Known, Task
 from ml_exporter.windows import BLOCK, PANES, Panes
 
 INPUT_HOURS = ("rows", "positives")
@@ -48,7 +48,7 @@ class VersionState:
             kind: [Panes(step, shape, panes) for step, panes in zip(steps, own[kind], strict=True)]
             for kind, shape in self.shapes.items()
         }
-        self.hours = Hours((*INPUT_HOURS, *loss_columns(judging.task.loss_names)))
+        self.hours = hours_of(judging.task)
         self.watch = watch
         self._steps = steps
 
@@ -100,9 +100,8 @@ class VersionState:
                 for pane in panes.changed:
                     tally = tallies.get(pane)
                     yield (kind, window, pane), tally.to_bytes(self.shapes[kind]) if tally else None
-        for hour in self.hours.changed:
-            sums = self.hours.sums.get(hour)
-            yield (HOURS, HOURS, hour), None if sums is None else sums.astype("<f8").tobytes()
+        for hour, data in self.hours.stored():
+            yield (HOURS, HOURS, hour), data
 
     def saved(self) -> None:
         """Take note that what has changed is written."""
@@ -120,7 +119,7 @@ class VersionState:
         _, kind, window, pane = key
         if kind == HOURS:
             if task:
-                self.hours.sums[pane] = np.frombuffer(data, "<f8").astype(np.float64)
+                self.hours.restore(pane, data)
             return task
         if window == TOTAL:
             self.totals[kind] = _read(self.shapes[kind], data, task, profile)
@@ -146,6 +145,11 @@ class VersionState:
         self.totals[kind] = self.totals[kind] + counts.total
         for (window, pane), tally in counts.panes.items():
             self.panes[kind][window].add(pane, tally)
+
+
+def hours_of(task: Task) -> Hours:
+    """What is kept of a version by hour."""
+    return Hours((*INPUT_HOURS, *loss_columns(task.loss_names)))
 
 
 def _read(shape: Shape, data: bytes, task: bool, profile: bool) -> Tally:

@@ -17,7 +17,15 @@ CAUSED: Mapping[str, set[str]] = {
     "shift": {"MLColumnDrift", "MLModelDrift"},
     "missing": {"MLInputViolations", "MLColumnDrift", "MLModelDrift"},
     "label-stop": {"MLLabelsStopped", "MLQualityUnknown"},
-    "flip": {"MLQualityBelowTarget", "MLQualityAboveTarget", "MLColumnDrift", "MLModelDrift"},
+    "flip": {
+        "MLQualityBelowTarget",
+        "MLQualityAboveTarget",
+        "MLConceptDrift",
+        "MLSegmentQualityLow",
+        "MLQualityDropped",
+        "MLColumnDrift",
+        "MLModelDrift",
+    },
 }
 # How full disk and memory are of the machine that runs the tests is not their subject; and Prometheus
 # takes five seconds to find its first targets, at a quick pace longer than MLExporterAbsent waits.

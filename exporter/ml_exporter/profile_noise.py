@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,8 +16,12 @@ from ml_exporter.stats.distance import Comparison, Method
 from ml_exporter.stats.noise import FloorTable, simulate_floors
 
 MINIMUM_CHUNKS, MINIMUM_CHUNK_ROWS = 10, 50
-_STEPS_A_FACTOR = 32
-"""Shares are told apart by steps of 3 %; a floor hardly changes within one."""
+_STEPS: Mapping[str, int] = MappingProxyType({"scatter": 4, "steps": 32, "spikes": 32})
+"""How finely shares are told apart, in steps of a factor e.
+
+Methods that look at all bins alike hardly change with single shares; what a step or a spike reaches
+goes with the root of one.
+"""
 _ROWS = 1_000_000
 
 
@@ -41,7 +46,7 @@ class Floors:
             if alternative == "shift":
                 found |= _simulated(own, sides.reference, name, sides)
             else:
-                found |= self._shared(own, _rounded(sides.reference, in_order=alternative == "steps"))
+                found |= self._shared(own, _rounded(sides.reference, alternative))
         return found
 
     def _shared(self, methods: Sequence[Method], reference: IntArray) -> dict[str, FloorTable]:
@@ -61,12 +66,13 @@ def _simulated(
     return simulate_floors(methods, reference, rng, sides.positions, float(sides.scale))
 
 
-def _rounded(reference: IntArray, in_order: bool) -> IntArray:
-    """Counts with the same shares but for a few percent, by size unless their order matters."""
+def _rounded(reference: IntArray, alternative: str) -> IntArray:
+    """Counts with nearly the same shares, by size unless their order matters."""
+    steps = _STEPS[alternative]
     shares = np.maximum(reference, 1) / max(int(reference.sum()), 1)
-    rounded = np.exp(np.rint(np.log(shares) * _STEPS_A_FACTOR) / _STEPS_A_FACTOR)
+    rounded = np.exp(np.rint(np.log(shares) * steps) / steps)
     counts = np.where(reference > 0, np.maximum(np.rint(rounded * _ROWS), 1), 0).astype(np.int64)
-    return counts if in_order else np.sort(counts)[::-1]
+    return counts if alternative == "steps" else np.sort(counts)[::-1]
 
 
 def noise_of(

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 import replay
 import traffic
+from tests.demo.year import evaluate, write_logs
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,15 @@ def june(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with duckdb.connect() as connection:
         connection.execute(f"COPY ({query} AND {until}) TO '{path}'")
     return path
+
+
+@pytest.fixture(scope="session")
+def year_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of six weeks' logs of all models."""
+    return write_logs(tmp_path_factory.mktemp("year"))
+
+
+@pytest.fixture(scope="session")
+def year_page(year_config: Path) -> str:
+    """The page that `evaluate` prints of them."""
+    return evaluate(year_config)

@@ -1,119 +1,24 @@
 """The numbers on the page, computed once more from the raw lines of the 2013 logs by other people's code."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import wasserstein_distance
 from scipy.stats.contingency import association
 from sklearn import metrics
-
-ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "exporter/demo"
-AT = "2013-08-01T12:00:00Z"
-WINDOW, SECONDS, MATURITY = "28d", 28 * 86_400, 12 * 3_600
-VERSIONS = ("1", "2")
-
-Record = dict[str, Any]
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-@dataclass(frozen=True)
-class Year:
-    """A stretch of the year: its lines, its profile, and the page that `evaluate` printed of them."""
-
-    predictions: list[Record]
-    labels: dict[str, tuple[float, bool]]
-    profile: Record
-    page: str
-    samples: Samples
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.samples[name, frozenset({"model": "flight-delay", **labels}.items())]
-
-
-def seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
-def samples(page: str) -> Iterator[tuple[tuple[str, frozenset[tuple[str, str]]], float]]:
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            yield (sample.name, frozenset(sample.labels.items())), sample.value
-
-
-def evaluate(config: Path, at: str = AT) -> str:
-    command = [sys.executable, "-m", "ml_exporter", "evaluate", "--config.file", str(config), "--at", at]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+from tests.demo.year import AT, MATURITY, VERSIONS, WINDOW, Record, Year, evaluate, read_year, seconds
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's own configuration, with logs of six weeks in a folder of the test's."""
-    folder = tmp_path_factory.mktemp("year")
-    dump = [sys.executable, str(DEMO / "traffic.py"), "--dump", str(folder)]
-    dump += ["--model", "flight-delay"]
-    subprocess.run([*dump, "--since", "2013-06-25", "--until", "2013-08-02"], check=True, capture_output=True)
-    content = yaml.safe_load((DEMO / "flights-2013.yml").read_text())
-    model = next(model for model in content["models"] if model["name"] == "flight-delay")
-    content["models"] = [model]
-    model["profile"] = str(DEMO / "profiles/flight-delay-2013.json")
-    model["predictions"]["path"] = str(folder / "predictions.jsonl")
-    model["labels"]["path"] = str(folder / "labels.jsonl")
-    path = folder / "flights.yml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-@pytest.fixture(scope="module")
-def year(config: Path) -> Year:
-    lines = [json.loads(line) for line in (config.parent / "predictions.jsonl").read_text().splitlines()]
-    labels = [json.loads(line) for line in (config.parent / "labels.jsonl").read_text().splitlines()]
-    page = evaluate(config)
-    return Year(
-        lines,
-        {line["id"]: (seconds(line["ts"]), line["label"]) for line in reversed(labels)},
-        json.loads((DEMO / "profiles/flight-delay-2013.json").read_text()),
-        page,
-        dict(samples(page)),
-    )
-
-
-def window(year: Year, version: str, end: float) -> list[Record]:
-    """The version's lines in the window that ends at `end`, by the rule of the documentation."""
-    step = SECONDS / 60
-    start = end // step * step - 59 * step
-    return [
-        line for line in year.predictions if line["version"] == version and start < seconds(line["ts"]) <= end
-    ]
-
-
-def mature(
-    year: Year, version: str
-) -> tuple[list[Record], list[Record], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Mature lines of the window, those of them that have a label in time, and these labels."""
-    lines = [line for line in window(year, version, seconds(AT) - MATURITY) if "error" not in line]
-    labelled, truth = [], []
-    for line in lines:
-        known = year.labels.get(line["id"])
-        if known is not None and known[0] <= min(seconds(line["ts"]) + MATURITY, seconds(AT)):
-            labelled.append(line)
-            truth.append(known[1])
-    return lines, labelled, np.array(truth)
+def year(year_config: Path, year_page: str) -> Year:
+    return read_year(year_config, "flight-delay", year_page)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_quality_is_what_scikit_learn_computes_from_the_raw_lines(year: Year, version: str) -> None:
-    lines, labelled, truth = mature(year, version)
+    lines, labelled, truth = year.mature(version)
     predicted = np.array([line["prediction"] for line in labelled])
     scores = np.array([line["score"] for line in labelled])
     expected = {
@@ -137,7 +42,7 @@ def test_quality_is_what_scikit_learn_computes_from_the_raw_lines(year: Year, ve
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_roc_auc_is_within_its_binning_error(year: Year, version: str) -> None:
-    _, labelled, truth = mature(year, version)
+    _, labelled, truth = year.mature(version)
     scores = np.array([line["score"] for line in labelled])
     where = {"version": version, "window": WINDOW}
     auc = year.value("ml_quality", metric="roc_auc", **where)
@@ -146,8 +51,42 @@ def test_roc_auc_is_within_its_binning_error(year: Year, version: str) -> None:
     assert precision == pytest.approx(metrics.average_precision_score(truth, scores), abs=1e-3)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bounds_allow_for_the_weather_that_flights_share(year: Year, version: str) -> None:
+    _, labelled, truth = year.mature(version)
+    losses = (np.array([line["score"] for line in labelled]) - truth) ** 2
+    where = {"version": version, "window": WINDOW}
+    effective = year.value("ml_quality_effective_samples", **where)
+    assert 100 < effective < len(labelled) / 20
+    lower, upper = (
+        year.value(f"ml_quality_{side}", metric="brier_score", **where) for side in ("lower", "upper")
+    )
+    assert lower < losses.mean() < upper
+    assert (upper - lower) / 2 == pytest.approx(1.96 * losses.std() / np.sqrt(effective), rel=0.05)
+
+
+@pytest.mark.parametrize("segment", ["carrier", "origin"])
+def test_segments_have_the_quality_of_their_rows(year: Year, segment: str) -> None:
+    _, labelled, truth = year.mature("1")
+    values = np.array([line["features"][segment] for line in labelled])
+    losses = (np.array([line["score"] for line in labelled]) - truth) ** 2
+    shown = {
+        dict(labels)["value"]: n
+        for (name, labels), n in year.samples.items()
+        if name == "ml_segment_samples" and {("segment", segment), ("version", "1")} <= labels
+    }
+    assert len(shown) >= 3
+    assert sum(shown.values()) == len(labelled)
+    for value in shown.keys() - {"other"}:
+        own, where = losses[values == value], {"version": "1", "window": WINDOW, "segment": segment}
+        brier = {"metric": "brier_score", "value": value, **where}
+        assert shown[value] == own.size
+        assert year.value("ml_segment_quality", **brier) == pytest.approx(own.mean(), abs=1e-9)
+        assert year.value("ml_segment_quality_upper", **brier) > own.mean()
+
+
 def column_values(year: Year, version: str, column: str) -> list[Any]:
-    lines = window(year, version, seconds(AT))
+    lines = year.window(version, seconds(AT))
     if column in ("score", "prediction"):
         return [line.get(column) for line in lines if "error" not in line]
     return [line["features"].get(column) for line in lines]
@@ -250,18 +189,24 @@ def test_every_line_has_one_outcome(year: Year) -> None:
     rejected = [
         value
         for (name, labels), value in year.samples.items()
-        if name == "ml_input_rows_total" and ("outcome", "accepted") not in labels
+        if name == "ml_input_rows_total"
+        and ("model", year.model) in labels
+        and ("outcome", "accepted") not in labels
     ]
     assert rejected
     assert sum(rejected) == 0
 
 
-def test_the_same_logs_give_the_same_page(year: Year, config: Path) -> None:
-    assert evaluate(config) == year.page
+def test_the_same_logs_give_the_same_page(year: Year, year_config: Path) -> None:
+    assert evaluate(year_config) == year.page
 
 
 def test_every_limit_on_the_page_has_its_value_and_noise(year: Year) -> None:
-    limits = [labels for name, labels in year.samples if name == "ml_drift_limit"]
+    limits = [
+        labels
+        for name, labels in year.samples
+        if name == "ml_drift_limit" and ("model", year.model) in labels
+    ]
     assert limits
     for labels in limits:
         for version in VERSIONS:

@@ -61,7 +61,10 @@ MEANINGS = {
     "models[].quality": "targets by metric: min, max",
     "models[].calibration": "max: limit of the expected calibration error (binary)",
     "models[].slo": "objective: promised share of good predictions; tolerance: largest absolute error of a good one (regression); page: whether fast burning may wake somebody (true)",
-    "models[].drift": "limits by method, and by column and method",
+    "models[].drift": "limits by method (`psi: {max: 0.2}`), and by column and method below `columns`",
+    "models[].drift.methods": "distances to compute, beside those with a limit: `psi`, `wasserstein`, `ks`, `jensen_shannon`, `hellinger`, `mean_shift` (numbers), `psi`, `cramers_v`, `jensen_shannon`, `hellinger`, `l_infinity` (categories); left out, and for a kind that none is for: `psi` and `wasserstein`, `psi` and `cramers_v`. Build the profile again after a change: it has their noise",
+    "models[].drift.references": "what windows are compared with: `training` (the profile), `previous` (the window of the same length before, which doubles the panes that are kept)",
+    "models[].drift.pvalues": "whether `ml_drift_pvalue` is exported",
     "models[].health": "limits of the share of values that fail a check, and by column",
     "models[].latency": "limit: seconds above which a prediction counts as slow",
     "models[].version_limit": "versions with labels of their own; the rest is `other`",
@@ -108,6 +111,8 @@ _WHOLE = {
     "health",
     "latency",
 }
+_PARTS = {"drift": ("methods", "references", "pvalues")}
+"""Keys of a section that have a row of their own though the section has one."""
 _WHOLE |= {
     "columns",
     "quality",
@@ -189,6 +194,8 @@ def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
         short = re.sub(r"^(models\[\]|exporter|host)\.", "", key)
         if inner is None or short in _WHOLE:
             yield key, _default(field)
+            for part in _PARTS.get(short, ()) if inner else ():
+                yield f"{key}.{part}", _default(inner.model_fields[part])
         else:
             yield from _keys(inner, key + ("[]." if many else "."))
 

@@ -100,6 +100,10 @@ def test_notes_say_what_is_missing_without_failing(site: Site, capsys: pytest.Ca
             "models.flight-delay: column amout is not in",
         ),
         (
+            {"drift": {"ks": {"max": 0.1}, "l_infinity": {"max": 0.1}}},
+            "models.flight-delay.drift: the profile does not know the noise of ks, l_infinity, so no alarm",
+        ),
+        (
             {"windows": ["7s"], "alert_window": "7s"},
             "config.yml:1: models[0].windows[0]: 7s is not a whole number",
         ),

@@ -71,6 +71,16 @@ def _mismatches(config: Config, model: Model, layouts: Mapping[str, Layout]) -> 
     for column in named if profiles else ():
         if column not in known:
             yield f"{where}: column {column} is not in the profile; correct its name, or build the profile again"
+    lacking = {
+        method.name
+        for profile in profiles.values()
+        for name, column in profile.columns.items()
+        for method in methods_of(model, name, column)
+        if method.name not in column.noise
+    }
+    if lacking:
+        methods = ", ".join(sorted(lacking))
+        yield f"{where}.drift: the profile does not know the noise of {methods}, so no alarm can be raised; build it again with `ml_exporter profile`"
 
 
 def _notes(config: Config) -> Iterator[str]:

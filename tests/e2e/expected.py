@@ -121,7 +121,7 @@ EXPECTED = (
         "flip",
         "MLQualityAboveTarget",
         "critical",
-        r"measured [\d.]+, at least (?P<value>[\d.]+), target at most (?P<limit>0\.18), n = (?P<n>\d+)\b",
+        r"measured [\d.]+, at least (?P<value>[\d.]+), target at most (?P<limit>0\.17), n = (?P<n>\d+)\b",
         {"metric": "brier_score"},
     ),
 )

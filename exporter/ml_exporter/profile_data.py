@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,13 @@ from ml_exporter.config import Model
 from ml_exporter.delta import OWN_COLUMNS, feature_path
 from ml_exporter.judged import Judged
 from ml_exporter.profile import ProfileError
+from ml_exporter.profile_source import label_log, place, relation
 from ml_exporter.slots import MISSING, Slots
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES, ClassArray
 from ml_exporter.stats.arrays import FloatArray, IntArray
 
 CATEGORY_LIMIT = 1_000
-_READERS = {
-    ".parquet": "read_parquet",
-    ".csv": "read_csv",
-    ".jsonl": "read_json",
-    ".json": "read_json",
-    ".ndjson": "read_json",
-}
 _NUMBERS = (
     "TINYINT",
     "SMALLINT",
@@ -72,7 +65,7 @@ class Rows:
         self._model = model
         self._db = duckdb.connect(":memory:")
         self._db.execute("SET timezone = 'UTC'")
-        self._source = _relation(files)
+        self._source = relation(files)
         try:
             described = self._db.execute(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
             self._types = {row[0]: row[1] for row in described}
@@ -105,14 +98,18 @@ class Rows:
         if self._details:
             details = np.stack([self._numbers(f"d {name}") for name in self._details], axis=1)
         if self._model.task == "regression":
-            none = np.full(times.size, ABSENT, np.int16)
-            return Judged(times, scores, none, details, self._numbers("label"))
-        classes, labels = (self._codes(name) for name in ("class", "label"))
+            none, labels = np.full(times.size, ABSENT, np.int16), self._numbers("label")
+            labels[~np.isfinite(labels)] = np.nan
+            return Judged(times, scores, none, details, labels)
+        classes, codes = (self._codes(name) for name in ("class", "label"))
         if self._model.task == "multiclass" and details is not None:
-            scores = np.max(details, axis=1)
+            # As they are read from the log: without one of them there is no score, without any it is missing.
+            lacking = np.isnan(details)
+            scores = np.where(lacking.any(axis=1), np.inf, np.max(details, axis=1))
+            scores[lacking.all(axis=1)] = np.nan
             derived = (classes == ABSENT) & np.isfinite(scores)
             classes[derived] = np.argmax(details[derived], axis=1)
-        known = np.where(labels >= 0, labels.astype(np.float64), np.nan)
+        known = np.where(codes >= 0, codes.astype(np.float64), np.nan)
         return Judged(times, scores, classes, details, known)
 
     def numbers(self, feature: Feature) -> tuple[FloatArray, Any]:
@@ -169,25 +166,39 @@ class Rows:
         names = (
             self._children(configured)
             if isinstance(configured, str)
-            else [path.split(".")[-1] for path in configured]
+            else [sql.parts(path)[-1] for path in configured]
         )
         paths = [feature_path(self._model, name) for name in names]
         for name, path, kind in zip(names, paths, self._kinds(paths), strict=True):
             yield self._feature(name, path, kind)
 
     def _children(self, parent: str) -> list[str]:
-        if not self._has(parent) or not self._kinds([parent])[0].startswith("STRUCT"):
+        names = self._names_below(parent)
+        optional = "features" not in self._model.predictions.fields.model_fields_set
+        if names is None and not (optional and parent not in self._types):
             raise ProfileError(
                 f"{parent}: is not an object in the data; name the paths in predictions.fields.features"
             )
-        rows = self._db.execute(f"DESCRIBE SELECT unnest({sql.path(parent)}) FROM {self._source}").fetchall()
-        return [row[0] for row in rows]
+        return names or []
+
+    def _names_below(self, parent: str) -> list[str] | None:
+        """The names in an object, or after a prefix of columns; None where there is neither."""
+        prefix = f"{parent}."
+        below = [name.removeprefix(prefix) for name in self._types if name.startswith(prefix)]
+        if below or not self._has(parent):
+            return below or None
+        own = self._place(parent)
+        if self._kinds([parent])[0].startswith("STRUCT"):
+            rows = self._db.execute(f"DESCRIBE SELECT unnest({own}) FROM {self._source}").fetchall()
+            return [row[0] for row in rows]
+        some = f"SELECT count(*) FROM {self._source} WHERE coalesce({own}::VARCHAR, '{{}}') <> '{{}}'"
+        return None if self._db.execute(some).fetchall()[0][0] else []
 
     def _kinds(self, paths: Sequence[str]) -> list[str]:
         """Types of what stands at the paths, all at once: each look reads the data."""
         if not paths:
             return []
-        values = ", ".join(f"{sql.path(path)} AS value_{place}" for place, path in enumerate(paths))
+        values = ", ".join(f"{self._place(path)} AS value_{number}" for number, path in enumerate(paths))
         found = self._db.execute(f"DESCRIBE SELECT {values} FROM {self._source}").fetchall()
         return [str(row[1]) for row in found]
 
@@ -208,12 +219,12 @@ class Rows:
     def _load(self, since: int | None, until: int | None) -> None:
         fields = self._model.predictions.fields
         select = {
-            "time": sql.microseconds(_as_text(fields.timestamp)),
-            "id": _as_text(fields.id) if self._has(fields.id) else "''",
+            "time": sql.microseconds(self._text(fields.timestamp)),
+            "id": self._text(fields.id) if self._has(fields.id) else "''",
             "score": self._score(fields.score if self._model.task == "binary" else fields.prediction),
             "class": self._class(fields.prediction),
             **{f"d {name}": self._score(path) for name, path in self._details.items()},
-            **{f"f {feature.name}": _value(feature) for feature in self.features if feature.kind},
+            **{f"f {feature.name}": self._value(feature) for feature in self.features if feature.kind},
         }
         columns = ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in select.items())
         source = f"SELECT {columns}, {self._label()} AS label FROM {self._source} {self._version_filter()}"
@@ -242,25 +253,24 @@ class Rows:
         if model.task != "multiclass" or score is None:
             return {}
         if isinstance(score, str):
-            names = self._children(score) if self._has(score) else []
-            return {name: f"{score}.{sql.escaped(name)}" for name in names}
+            return {name: f"{score}.{sql.escaped(name)}" for name in self._names_below(score) or ()}
         return dict(score)
 
     def _score(self, path: str | Mapping[str, str] | None) -> str:
         if not isinstance(path, str) or not self._has(path):
             return "NULL::DOUBLE"
-        return f"try_cast({sql.path(path)} AS DOUBLE)"
+        return f"try_cast({self._place(path)} AS DOUBLE)"
 
     def _class(self, path: str | None) -> str:
         if path is None or not self._has(path):
             return f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL::VARCHAR"
-        return self._answer(_as_text(path))
+        return self._answer(self._text(path))
 
     def _answer(self, text: str) -> str:
         """A class or a label: a code, a name or a number."""
         if self._model.task == "binary":
             return sql.binary_class(text, self._model.positive)
-        return text if self._model.task == "multiclass" else f"try_cast({text} AS DOUBLE)"
+        return f"nullif({text}, '')" if self._model.task == "multiclass" else f"try_cast({text} AS DOUBLE)"
 
     def _label(self) -> str:
         """Where the label is: in the record, under either name, or in the label log."""
@@ -269,31 +279,37 @@ class Rows:
             if path is not None and self._has(path):
                 return self._class(path)
         none = f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL"
-        if labels is None or not glob.glob(labels.path):
+        if labels is None or not label_log(self._db, labels, self._label_of("given")):
             return none
-        paths = {labels.fields.id, labels.fields.timestamp, labels.fields.label} - {None}
-        columns = sql.columns(dict.fromkeys(sorted(filter(None, paths)), "VARCHAR"))
-        self._db.execute(
-            f"CREATE TEMP TABLE label_log AS SELECT {sql.path(labels.fields.id)} AS known_id, "
-            f"first({self._answer(sql.path(labels.fields.label))}) AS known_label "
-            f"FROM read_json({sql.text(labels.path)}, format='newline_delimited', records=true, columns={columns}, ignore_errors=true) "
-            "GROUP BY 1"
-        )
-        own = _as_text(self._model.predictions.fields.id)
+        own = self._text(self._model.predictions.fields.id)
         return f"coalesce((SELECT known_label FROM label_log WHERE known_id = {own}), {none})"
+
+    def _label_of(self, text: str) -> str:
+        """A label of the label log, NULL for what is none."""
+        answer = self._answer(text)
+        if self._model.task == "binary":
+            return f"CASE WHEN {answer} >= 0 THEN {answer} END"
+        return (
+            f"CASE WHEN isfinite({answer}) THEN {answer} END" if self._model.task == "regression" else answer
+        )
 
     def _version_filter(self) -> str:
         model, path = self._model, self._model.predictions.fields.version
         if not self._has(path):
             return ""
-        version = _as_text(path)
+        version = self._text(path)
         if model.champion:
             return f"WHERE coalesce({version}, {sql.text(model.champion)}) = {sql.text(model.champion)}"
         listed = ", ".join(map(sql.text, model.shadow)) or "''"
         return f"WHERE coalesce({version}, '') NOT IN ({listed}) OR {version} IS NULL"
 
     def _has(self, path: str | None) -> bool:
-        if path is None or path.split(".")[0] not in self._types:
+        if path is None:
+            return False
+        names = sql.parts(path)
+        if ".".join(names) in self._types:
+            return True
+        if names[0] not in self._types:
             return False
         try:
             self._db.execute(f"DESCRIBE SELECT {sql.path(path)} FROM {self._source}")
@@ -301,36 +317,13 @@ class Rows:
             return False
         return True
 
+    def _place(self, path: str) -> str:
+        return place(path, self._types)
 
-def _relation(files: Sequence[Path]) -> str:
-    suffixes = {_suffix(file) for file in files}
-    if len(suffixes) != 1 or not suffixes <= _READERS.keys():
-        known = ", ".join(_READERS)
-        raise ProfileError(f"{', '.join(map(str, files))}: not files of one known kind; use one of {known}")
-    suffix = suffixes.pop()
-    for file in files:
-        if not file.exists():
-            raise ProfileError(f"{file}: does not exist; name the log files to build the profile from")
-    listed = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
-    options = ", union_by_name=true"
-    if _READERS[suffix] == "read_json":
-        options += ", format='newline_delimited', records=true, sample_size=-1, map_inference_threshold=-1, ignore_errors=true"
-    if _READERS[suffix] == "read_csv":
-        options += ", sample_size=-1"
-    return f"{_READERS[suffix]}({listed}{options})"
+    def _text(self, path: str) -> str:
+        return f"CAST({self._place(path)} AS VARCHAR)"
 
-
-def _suffix(file: Path) -> str:
-    name = file.name.removesuffix(".gz").removesuffix(".zst")
-    stem = name.rstrip("0123456789").rstrip(".")  # predictions.jsonl.1
-    return Path(stem).suffix.lower()
-
-
-def _as_text(path: str) -> str:
-    return f"CAST({sql.path(path)} AS VARCHAR)"
-
-
-def _value(feature: Feature) -> str:
-    if feature.kind == "numeric":
-        return f"try_cast({sql.path(feature.path)} AS DOUBLE)"
-    return _as_text(feature.path)
+    def _value(self, feature: Feature) -> str:
+        if feature.kind == "numeric":
+            return f"try_cast({self._place(feature.path)} AS DOUBLE)"
+        return self._text(feature.path)

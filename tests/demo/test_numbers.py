@@ -182,6 +182,12 @@ def test_version_difference_is_the_mean_of_the_pairs(year: Year) -> None:
     assert year.value("ml_version_difference_lower", **labels) < np.mean(differences)
 
 
+def test_a_month_in_shadow_decides_for_version_2(year: Year) -> None:
+    for metric in ("log_loss", "brier_score", "accuracy"):
+        labels = {"metric": metric, "baseline": "1", "candidate": "2", "pairing": "paired"}
+        assert year.value("ml_version_difference_lower", **labels) > 0
+
+
 def test_every_line_has_one_outcome(year: Year) -> None:
     until = seconds(AT)
     lines = sum(seconds(line["ts"]) <= until for line in year.predictions)

@@ -17,6 +17,8 @@ settings.register_profile("seeded", derandomize=True, deadline=None, database=No
 settings.load_profile("seeded")
 
 SKIPPED = pytest.StashKey[int]()
+LONG_SECONDS = 1800
+"""How long a test marked `long` may take, unless it says otherwise: a busy machine takes several times as long."""
 
 
 def end_quietly() -> None:
@@ -35,6 +37,13 @@ atexit.register(end_quietly)
 def count_skips(reporter: pytest.TerminalReporter) -> int:
     """Return how many tests, or whole files of tests, were skipped."""
     return len(reporter.stats.get("skipped", []))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give long tests more time."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

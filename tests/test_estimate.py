@@ -157,16 +157,13 @@ def test_requests_that_failed_and_answers_that_are_none_are_not_estimated(tmp_pa
 
 
 def test_as_many_metrics_as_check_counts(tmp_path: Path) -> None:
-    for task, more in (("binary", {}), ("regression", {})):
-        folder = tmp_path / task
-        folder.mkdir()
-        site = prepared(folder, task, 1_000)
-        profiled(site)
-        renew(site)
-        columns, labels = MADE[task](400, 6)
-        write(site, {**columns, **more}, labels)
-        version = version_of(after(site, 150)[0])
-        assert estimated_metrics(version.layout) == len(version.windows[-1].estimated)
+    site = prepared(tmp_path, "binary", 1_000)
+    profiled(site)
+    renew(site)
+    columns, labels = binary(400, 6)
+    write(site, columns, labels)
+    version = version_of(after(site, 150)[0])
+    assert estimated_metrics(version.layout) == len(version.windows[-1].estimated)
 
 
 def test_without_a_profile_the_reason_stands_alone() -> None:

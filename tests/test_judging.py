@@ -96,7 +96,7 @@ def same(first: Tally, second: Tally, ranked: bool = True) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.integers(0, 60), st.integers(0, 10**6), st.lists(st.integers(0, 2), min_size=60, max_size=60))
 def test_parts_add_up_to_the_whole(name: str, n: int, seed: int, parts: list[int]) -> None:
     """However rows are cut, by blocks of a log or by cycles."""

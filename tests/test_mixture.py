@@ -48,11 +48,11 @@ def line(record: dict[str, Any] | bytes) -> bytes:
     return json.dumps(own).encode() + b"\n"
 
 
-LOG = st.lists(st.one_of(RECORD, st.sampled_from(LINES)), min_size=8, max_size=50)
+LOG = st.lists(st.one_of(RECORD, st.sampled_from(LINES)), min_size=30, max_size=80)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 @given(predictions=LOG, labels=LOG, more=LOG)
 def test_every_line_has_one_outcome_and_the_page_is_written(
     task: str, predictions: list[Any], labels: list[Any], more: list[Any]

@@ -55,7 +55,7 @@ def store() -> Store:
     return Store(None)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(data=st.data(), details=st.integers(0, 4), segments=st.integers(0, 8), n=st.integers(1, 5))
 def test_every_column_comes_back(
     store: Store, data: st.DataObject, details: int, segments: int, n: int
@@ -112,7 +112,7 @@ def test_only_chosen_rows_are_judged(store: Store) -> None:
     assert (judged.scores.tolist(), judged.classes.tolist(), judged.labels.tolist()) == ([0.2], [1], [1.0])
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     codes=st.lists(st.tuples(*[st.integers(0, 251)] * 3), min_size=1, max_size=5),
     places=st.lists(st.one_of(st.none(), st.integers(0, 2)), max_size=8),

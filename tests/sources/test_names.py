@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from tests.support.records import NOW, TIME, block, line
 
 from ml_exporter.sources.answers import ClassForm
+from ml_exporter.sources.database import Database
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.names import LONGEST
 
 FIELDS = Fields(timestamp="ts", id="id")
+SHARED = Database()
 NAME = st.one_of(
     st.sampled_from(["a", "b", "A", "a.b", "other", "missing", "null", "1", "1.0", "true"]),
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=5),
@@ -21,7 +23,8 @@ NAME = st.one_of(
 
 
 def decoder(known: Sequence[str] = (), limit: int = 250) -> PredictionDecoder:
-    return PredictionDecoder(FIELDS, ClassForm("prediction", "label", known, {}, limit), {}, {}, {})
+    form = ClassForm("prediction", "label", known, {}, limit)
+    return PredictionDecoder(FIELDS, form, {}, {}, {}, database=SHARED)
 
 
 def classes(reader: PredictionDecoder, values: Sequence[object]) -> list[str | None]:
@@ -89,7 +92,7 @@ def test_names_that_differ_only_in_case_are_two() -> None:
     assert classes(decoder(), ["Car", "car", "CAR"]) == ["Car", "car", "CAR"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(st.lists(NAME, min_size=1, max_size=4), min_size=1, max_size=3))
 def test_readers_that_learn_in_any_order_agree_on_names(blocks: list[list[str]]) -> None:
     forwards, backwards = decoder(), decoder()

@@ -217,8 +217,12 @@ def _labels(model: Model) -> Iterator[Finding]:
             if wanted and model.predictions.fields.label is None:
                 remedy = "add labels, or predictions.fields.label where the label is in the same record"
                 yield Finding((key,), "needs labels, and none are configured", remedy)
-    elif model.labels.wait < model.labels.maturity:
+        return
+    if model.labels.wait < model.labels.maturity:
         yield Finding(("labels", "wait"), "is shorter than maturity", "make it at least as long")
+    if model.labels.silence == "negative" and model.task != "binary":
+        remedy = "leave it out: without a label nothing is known of the row"
+        yield Finding(("labels", "silence"), f"means nothing in {model.task} models", remedy)
 
 
 def _versions(model: Model) -> Iterator[Finding]:

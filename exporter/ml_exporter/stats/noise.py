@@ -18,7 +18,7 @@ from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.distance import METHODS, Comparison, Method
 from ml_exporter.stats.proposals import Alternative, draw
 
-SIZES = (10, 20, 40, 80, 130, 200, 320, 1_000, 10_000, 100_000)
+SIZES = (10, 20, 40, 80, 130, 200, 320, 1_000, 3_000, 10_000, 100_000)
 SHIFT_SIZES = (10, 50, 400, 20_000)
 """Sums over rows come to their limit sooner."""
 TILTED_RATIOS = (1, 20)

@@ -32,7 +32,7 @@ MEANINGS = {
     "exporter.birth_hold": "how long counters of a new version show 0 first, so that `increase()` sees the first burst; more than a scrape interval",
     "exporter.pending_limit": "predictions that may wait for labels",
     "exporter.line_limit": "longer lines are counted as `too_long` and skipped",
-    "exporter.access": "users of the web config by what they may do",
+    "exporter.access": "users of the web config by what they may do, such as `{scrape: [prometheus], push: [], admin: [ops]}`: `push` is for `/v1/`, `admin` for `/-/reload` and `/config`, `scrape` for the rest; an empty list lets every user in",
     "exporter.series_limit": "series of a page; over it whole columns are left out",
     "host.enabled": "whether CPU, memory, disks and network of the host are exported",
     "host.processes": "groups of processes to watch: a name, and a regular expression on the command line",

@@ -209,8 +209,8 @@ def test_keys_without_effect_are_listed() -> None:
     assert "models[0].retrain: accepted, without effect in this version" in listed
     assert not [note for note in listed if ".format:" in note]
     keys = {text.split(":")[0] for text in listed}
-    assert keys >= {"exporter.access", "models[0].columns.carrier.regex"}
-    assert not keys & {"models[0].quality", "models[0].labels", "models[1].drift.pvalues"}
+    assert "models[0].columns.carrier.regex" in keys
+    assert not keys & {"exporter.access", "models[0].quality", "models[0].labels", "models[1].drift.pvalues"}
 
 
 @pytest.mark.parametrize(

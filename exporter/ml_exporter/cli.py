@@ -27,7 +27,9 @@ from ml_exporter.snapshot import config_families, log_families
 from ml_exporter.state_file import StateError
 from ml_exporter.store import Store
 from ml_exporter.web.app import create_app
-from ml_exporter.web.server import check_listen_host, parse_listen_address, serve
+from ml_exporter.web.auth import Guard, unknown_users
+from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_address, serve
+from ml_exporter.web.web_config import WebFile
 
 COLLECTORS = ("host", "process", "self")
 
@@ -81,6 +83,13 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
         default="127.0.0.1:10477",
         metavar="HOST:PORT",
         help="address to serve on",
+    )
+    add(
+        "--web.config.file",
+        dest="web_config",
+        type=Path,
+        metavar="FILE",
+        help="TLS, users with passwords, and headers, as in Prometheus",
     )
     add("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
     add(
@@ -148,7 +157,12 @@ def _serve(flags: argparse.Namespace) -> int:
     logger = log.configure(flags.level, flags.style)
     config = load(flags.config)
     host, port = parse_listen_address(flags.listen)
-    check_listen_host(host, allow_unauthenticated=flags.unauthenticated)
+    web = WebFile(flags.web_config, lambda error: service.report("web_config", error))
+    rules = web.current()
+    check_listen_host(host, allow_unauthenticated=flags.unauthenticated or rules.config.authenticates)
+    web.must_authenticate = not (flags.unauthenticated or is_loopback(host))
+    if unknown := unknown_users(config.exporter.access, rules.users):
+        raise ValueError("; ".join(unknown))
     if config.exporter.state is None:
         logger.warning(
             "exporter.state is not set: nothing survives a restart, and logs are read from their end"
@@ -158,7 +172,8 @@ def _serve(flags: argparse.Namespace) -> int:
         config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.root), disabled
     )
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
-    server = serve(create_app(service, lifecycle=flags.lifecycle), host, port)
+    app = Guard(create_app(service, lifecycle=flags.lifecycle), web, lambda: service.access)
+    server = serve(app, host, port, web.tls)
     service.start()
     logger.info("listening on %s:%d", *server.address)
     stop.wait()

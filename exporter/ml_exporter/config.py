@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from ml_exporter.config_checks import Finding, check_model, check_root, suggestion
+from ml_exporter.config_checks import Finding, check_model, check_root
+from ml_exporter.config_errors import note_errors
 from ml_exporter.config_logs import Labels, PredictionFields, Predictions
 from ml_exporter.config_model import (
     Drift,
@@ -29,7 +30,6 @@ from ml_exporter.config_source import (
     Problem,
     Source,
     key_text,
-    label_text,
     plain,
     read_source,
 )
@@ -62,7 +62,6 @@ _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
 # Keys that are read and validated, and that nothing looks at yet.
 WITHOUT_EFFECT = (
-    "exporter.access",
     "models[].predictions.preset",
     "models[].cadence",
     "models[].multivariate",
@@ -121,10 +120,7 @@ def _validate(source: Source, base: Path) -> Root | None:
     try:
         root = Root.model_validate(data, context=context)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        for detail in details:
-            if not _follows(detail, details):
-                _note(source, detail)
+        note_errors(source, error, Root)
         _check_parts(source, data, context)
         return None
     for finding in check_root(root):
@@ -151,73 +147,6 @@ def _check_models(source: Source, models: Mapping[int, Model]) -> None:
         findings.extend(check_model(model, ("models", index)))
     for finding in findings:
         source.add(finding.location, finding.message, finding.remedy)
-
-
-def _follows(detail: Any, details: list[Any]) -> bool:
-    """Tell whether a list is too short only because its items are wrong, which is said already."""
-    at = detail["loc"]
-    deeper = (other["loc"] for other in details if len(other["loc"]) > len(at))
-    return detail["type"] == "too_short" and any(loc[: len(at)] == at for loc in deeper)
-
-
-def _note(source: Source, detail: Any) -> None:
-    kind, location, context = detail["type"], tuple(detail["loc"]), detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        source.add(location, "is not a known key", suggestion(str(location[-1]), known))
-        return
-    if kind == "missing":
-        source.add(location, "is missing", "add it")
-        return
-    if kind == "config":
-        message, remedy = context["problem"], context["remedy"]
-    else:
-        message, remedy = _text(kind, context)
-        if kind == "literal_error" and (given := label_text(detail["input"])) is not None:
-            message = f'"{given}" {message}'
-    source.add(source.known(location), message, remedy)
-
-
-def _text(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    texts = {
-        "string_type": ("is not text", "write text, in quotes where it looks like a number"),
-        "string_pattern_mismatch": ("is not an http or https URL", "write it as https://host/path"),
-        "int_type": ("is not a whole number", "write digits without quotes"),
-        "float_type": ("is not a number", "write a number without quotes"),
-        "bool_type": ("is neither true nor false", "write true or false without quotes"),
-        "tuple_type": ("is not a list", "write [a, b], or one item a line with a dash"),
-        "model_type": ("is not a mapping", "write keys below it, or {key: value}"),
-        "dict_type": ("is not a mapping", "write keys below it, or {key: value}"),
-        "mapping_type": ("is not a mapping", "write keys below it, or {key: value}"),
-        "finite_number": ("is not finite", "write an ordinary number"),
-        "literal_error": ("is not one of the choices", f"use {context.get('expected', '')}"),
-        "greater_than": ("is too small", f"use more than {context.get('gt', 0):g}"),
-        "greater_than_equal": ("is too small", f"use at least {context.get('ge', 0):g}"),
-        "less_than": ("is too large", f"use less than {context.get('lt', 0):g}"),
-        "less_than_equal": ("is too large", f"use at most {context.get('le', 0):g}"),
-        "too_short": ("has too few items", f"give it at least {context.get('min_length')}"),
-        "too_long": ("has too many items", f"give it at most {context.get('max_length')}"),
-    }
-    return texts.get(kind, (f"is not valid ({kind})", "compare it with the documented example"))
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """Return the keys that the section at a location knows."""
-    section: type[BaseModel] | None = Root
-    for part in location:
-        if section is None:
-            return []
-        names = {item.alias or name: item for name, item in section.model_fields.items()}
-        if part in names:
-            section = _section_in(names[part].annotation)
-    return [item.alias or name for name, item in section.model_fields.items()] if section else []
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class inside an annotation such as tuple[Model, ...] or Labels | None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_section_in, get_args(annotation))), None)
 
 
 def _masked(value: object) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ml_exporter import __version__
 from ml_exporter.config import Config, load
+from ml_exporter.config_model import Access
 from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
@@ -107,6 +108,16 @@ class Service:
         """Return what the landing page shows."""
         base = Status(version=__version__, clock=time.time(), not_ready=self.not_ready())
         return base if self._snapshot is None else summarize(self._snapshot, base)
+
+    @property
+    def access(self) -> Access:
+        """Who may do what by the configuration in use."""
+        return self._config.exporter.access
+
+    def report(self, area: str, error: Exception) -> None:
+        """Count and log what went wrong outside, and was got over."""
+        self._count(area)
+        self._logger.error("%s: %s", area, error)
 
     def reload(self) -> None:
         """Load the configuration again; raises what is wrong with a bad one, and keeps the old one."""

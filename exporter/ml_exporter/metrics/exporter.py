@@ -12,7 +12,7 @@ from ml_exporter import __version__
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.pipeline import SourceStatus
 
-AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit", "dead_letter")
+AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit", "dead_letter", "web_config")
 """Where errors are counted."""
 
 

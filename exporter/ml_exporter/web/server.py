@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from ml_exporter.web.protocol import BoundedProtocol
+from ml_exporter.web.tls import RenewedContext
 
 FLAG = "--web.listen-address"
 
@@ -53,18 +58,24 @@ def check_listen_host(host: str, *, allow_unauthenticated: bool) -> None:
     if not is_loopback(host) and not allow_unauthenticated:
         raise ValueError(
             f"{FLAG} {host or '(every address)'} lets every machine that can reach it read metrics and "
-            "configuration; listen on 127.0.0.1 or [::1], or allow it with --web.allow-unauthenticated"
+            "configuration; listen on 127.0.0.1 or [::1], ask for passwords with --web.config.file, or "
+            "allow it with --web.allow-unauthenticated"
         )
 
 
 class Server:
-    """An HTTP server in a thread; a context manager that starts and stops it."""
+    """An HTTP server in a thread; a context manager that starts and stops it.
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    `tls` returns the context for each connection that begins; None: there is no TLS.
+    """
+
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self._host, self._port = host, port
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self._uvicorn = uvicorn.Server(_settings(app))
+        self._uvicorn = uvicorn.Server(_settings(app, tls))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -106,17 +117,18 @@ class Server:
         self.stop()
 
 
-def serve(app: ASGIApp, host: str, port: int) -> Server:
+def serve(app: ASGIApp, host: str, port: int, tls: Callable[[], ssl.SSLContext] | None = None) -> Server:
     """Return a started server."""
-    server = Server(app, host, port)
+    server = Server(app, host, port, tls)
     server.start()
     return server
 
 
-def _settings(app: ASGIApp) -> uvicorn.Config:
+def _settings(app: ASGIApp, tls: Callable[[], ssl.SSLContext] | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=BoundedProtocol,
+        ssl_context_factory=None if tls is None else lambda *_: RenewedContext(tls),
         loop="asyncio",
         ws="none",
         lifespan="off",

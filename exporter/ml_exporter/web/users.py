@@ -1,0 +1,67 @@
+"""Who may come in: names, passwords and a memory of passwords that were right."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from base64 import b64decode
+from collections.abc import Mapping
+
+import bcrypt
+
+_LONGEST = 72
+"""Bytes of a password that bcrypt looks at."""
+
+
+class Users:
+    """Names with bcrypt hashes. Checking takes as long for a name that is not known as for one that is."""
+
+    def __init__(self, hashes: Mapping[str, str]) -> None:
+        self._hashes = {name: hashed.encode() for name, hashed in hashes.items()}
+        # Stands in for the hash of an unknown name; the slowest, so that all wrong answers are slow.
+        self._stand_in = max(self._hashes.values(), key=_cost, default=b"")
+        # Passwords that were right, as marks that tell nothing without this key.
+        self._key = os.urandom(32)
+        self._right: set[bytes] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._hashes
+
+    def remembered(self, name: str, password: bytes) -> bool:
+        """Tell whether this password was found right before; fast."""
+        return self._mark(name, password) in self._right
+
+    def check(self, name: str, password: bytes) -> bool:
+        """Tell whether the password is the user's; takes the time that bcrypt needs."""
+        hashed = self._hashes.get(name, self._stand_in)
+        try:
+            fits = bcrypt.checkpw(password[:_LONGEST], hashed)
+        except ValueError:  # a NUL byte, or a hash that only looks like one
+            return False
+        right = fits and name in self._hashes
+        if right:
+            self._right.add(self._mark(name, password))
+        return right
+
+    def _mark(self, name: str, password: bytes) -> bytes:
+        # A name holds no colon; a password is cut, so that a user has no more marks than hashes.
+        return hmac.digest(self._key, name.encode() + b":" + password[:_LONGEST], "sha256")
+
+
+def credentials(header: str) -> tuple[str, bytes] | None:
+    """Return name and password of an Authorization header, None where it has none in the form Basic."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, password = b64decode(value.strip(), validate=True).partition(b":")
+        return (name.decode(), password) if colon else None
+    except ValueError:
+        return None
+
+
+def _cost(hashed: bytes) -> int:
+    return int(hashed.split(b"$")[2])

@@ -1,119 +1,91 @@
-"""The exporters and their hosts, as far as the fleet depends on them."""
+"""Every exporter a row: the machinery behind the models, and how its host does."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .names import BAD, GOOD
-from .panels import About, Line, graph, timeline, words
-from .promql import SCOPE, rate, select
+from .links import to
+from .names import BAD, EXPORTER_UID, GOOD, NEUTRAL, SERVING_UID, WARNING
+from .panels import About, words
+from .promql import MANY_MODELS, SCOPE, cpu_busy, disk_used, memory_used, select
+from .tables import Column, rows
+
+EXPORTERS = 'up{job=~"$job", job=~"ml_exporter.*", instance=~"$instance"}'
+THIS = {"job": "job", "instance": "instance"}
+SOME_ARE_BAD = ((None, NEUTRAL), (1, WARNING))
+STATE = words({0: ("down", BAD), 1: ("not ready", BAD), 2: ("ready", GOOD)})
+LOADED = words({0: ("failed", WARNING), 1: ("yes", NEUTRAL)})
 
 
-def exporter_panels() -> list[Panel]:
-    """Return six panels: readiness, age of the numbers, evaluation time, host, series, errors."""
-    return [_ready(), _age(), _duration(), _host(), _series(), _errors()]
-
-
-def _ready() -> Panel:
+def exporter_table() -> Panel:
+    """Return the table of exporters, the worst first."""
     about = About(
-        "Is every exporter ready?",
-        "ready: config and profiles are loaded and the newest evaluation is fresh.",
-        ("MLExporterNotReady", "MLExporterDown"),
+        "Which exporter needs attention first?",
+        "Every one is ready. Age: of the newest evaluation; behind: of the log furthest behind; dropped: series "
+        "above the limit; loaded: whether it runs on its newest config; errors: in the shown time; CPU, "
+        "memory, disk: shares in use of its host, of the fullest disk that can be written.",
+        (
+            "MLExporterDown",
+            "MLExporterAbsent",
+            "MLExporterNotReady",
+            "MLEvaluationOld",
+            "MLSeriesDropped",
+            "MLReloadFailed",
+            "MLMemoryNearlyFull",
+            "MLDiskFillingUp",
+        ),
+        "Prometheus has no exporter to scrape.",
     )
-    mapping = words({0: ("not ready", BAD), 1: ("ready", GOOD)})
-    return timeline(about, [Line(select("ml_exporter_ready", SCOPE), "{{instance}}")], [mapping])
+    return rows(about, _queries(), _columns(), sort="State", descending=False)
 
 
-def _age() -> Panel:
-    clock = select("ml_exporter_clock_timestamp_seconds", SCOPE)
-    evaluated = select("ml_exporter_evaluation_timestamp_seconds", SCOPE)
-    interval = select("ml_exporter_evaluation_interval_seconds", SCOPE)
-    about = About(
-        "How old are the numbers?",
-        "About one evaluation interval. Shown is the oldest of all exporters; the limit is the alert's.",
-        ("MLEvaluationOld",),
+def _queries() -> list[str]:
+    by = "by (job, instance)"
+    clock, evaluated = (
+        select(f"ml_exporter_{name}_timestamp_seconds", SCOPE) for name in ("clock", "evaluation")
     )
-    return graph(
-        about,
-        [
-            Line(f"max({clock} - on (job, instance) {evaluated})", "oldest evaluation"),
-            Line(f"max(clamp_min(4 * {interval}, 60))", "limit", "limit"),
-        ],
-        unit="s",
-        low=0,
-    )
+    dropped = select("ml_exporter_series", SCOPE, 'state="dropped"')
+    errors = f"increase({select('ml_exporter_errors_total', SCOPE)}[$__range])"
+    return [
+        f"group by (job, instance, version) ({select('ml_exporter_build_info', SCOPE)})",
+        f"{EXPORTERS} + on (job, instance) {select('ml_exporter_ready', SCOPE)} or {EXPORTERS}",
+        f"count {by} ({select('ml_model_info', MANY_MODELS)})",
+        f"{clock} - on (job, instance) {evaluated}",
+        f"max {by} ({select('ml_exporter_source_lag_seconds', MANY_MODELS)})",
+        f"sum {by} ({dropped})",
+        select("ml_exporter_config_last_reload_successful", SCOPE),
+        f"round(sum {by} ({errors}))",
+        cpu_busy(),
+        memory_used(),
+        f"max {by} ({disk_used()})",
+    ]
 
 
-def _duration() -> Panel:
-    took, interval = (
-        select(f"ml_exporter_evaluation_{name}_seconds", SCOPE) for name in ("duration", "interval")
-    )
-    about = About(
-        "Is there time enough for an evaluation?",
-        "The slowest evaluation takes well under the interval; above it the exporter falls behind its logs.",
-        ("MLEvaluationOld",),
-    )
-    lines = [Line(f"max({took})", "slowest evaluation"), Line(f"min({interval})", "interval", "limit")]
-    return graph(about, lines, unit="s", low=0)
+def _columns() -> list[Column]:
+    of_exporter = [
+        Column("instance", "Instance", width=150),
+        Column("Value #B", "State", color=True, mappings=(STATE,)),
+        Column("Value #C", "Models", unit="short"),
+        Column("Value #D", "Age", unit="s"),
+        Column("Value #E", "Behind", unit="s"),
+        Column("Value #F", "Dropped", color=True, steps=SOME_ARE_BAD),
+        Column("Value #G", "Loaded", color=True, mappings=(LOADED,)),
+        Column("Value #H", "Errors", color=True, steps=SOME_ARE_BAD),
+    ]
+    of_host = [
+        Column("Value #I", "CPU", unit="percentunit", decimals=0),
+        Column("Value #J", "Memory", unit="percentunit", decimals=0),
+        Column("Value #K", "Disk", unit="percentunit", decimals=0),
+    ]
+    about = [Column("version", "Version"), Column("job", "Job")]
+    return [
+        *(_linked(column, EXPORTER_UID, "Show this exporter") for column in of_exporter),
+        *(_linked(column, SERVING_UID, "Show this host") for column in of_host),
+        *(_linked(column, EXPORTER_UID, "Show this exporter") for column in about),
+    ]
 
 
-def _host() -> Panel:
-    idle_seconds = rate("ml_host_cpu_seconds_total", SCOPE, 'mode="idle"')
-    idle = f"sum by (job, instance) ({idle_seconds})"
-    cpus = select("ml_host_cpus", SCOPE)
-    memory = " / ".join(select(f"ml_host_memory_{part}_bytes", SCOPE) for part in ("available", "total"))
-    writable = f"unless {select('ml_host_filesystem_readonly', SCOPE)} == 1"
-    disk = " / ".join(select(f"ml_host_filesystem_{part}_bytes", SCOPE) for part in ("avail", "size"))
-    about = About(
-        "How full is the fullest host?",
-        "Memory under 90 %, disk under 85 %. The highest share in use of all hosts, without read-only disks.",
-        ("MLMemoryNearlyFull", "MLDiskFillingUp"),
-    )
-    return graph(
-        about,
-        [
-            Line(f"1 - min({idle} / on (job, instance) {cpus})", "CPU"),
-            Line(f"1 - min({memory})", "memory"),
-            Line(f"1 - min({disk} {writable})", "disk"),
-        ],
-        unit="percentunit",
-        low=0,
-    )
-
-
-def _series() -> Panel:
-    about = About(
-        "Are series left out?",
-        "None dropped. Above its series limit an exporter leaves out whole columns.",
-        ("MLSeriesDropped",),
-    )
-    return graph(
-        about,
-        [Line(f"sum by (state) ({select('ml_exporter_series', SCOPE)})", "{{state}}")],
-        unit="short",
-        low=0,
-    )
-
-
-def _errors() -> Panel:
-    per_area = f"sum by (area) ({rate('ml_exporter_errors_total', SCOPE)})"
-    worst = (
-        f"topk(3, sum by (area) (increase({select('ml_exporter_errors_total', SCOPE)}[$__range] @ end())))"
-    )
-    failed = f"count({select('ml_exporter_config_last_reload_successful', SCOPE)} == 0) or vector(0)"
-    aside = f"sum(increase({select('ml_exporter_state_set_aside_total', SCOPE)}[$__range]))"
-    about = About(
-        "Do exporters log errors?",
-        "0 a second in every area, no exporter on an old config after a failed reload, no state that was set aside.",
-        ("MLReloadFailed", "MLStateSetAside"),
-    )
-    return graph(
-        about,
-        [
-            Line(f"{per_area} and on (area) {worst}", "errors in {{area}}"),
-            Line(failed, "failed reloads", "limit"),
-            Line(aside, "damaged states"),
-        ],
-        unit="short",
-        low=0,
-    )
+def _linked(column: Column, uid: str, title: str) -> Column:
+    return replace(column, link=to(uid, THIS), link_title=title)

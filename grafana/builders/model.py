@@ -5,10 +5,11 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from .dashboards import Row, dashboard
+from .data_checks import violation_table
+from .drift_columns import closest_columns
 from .events import events
 from .model_concept import concept_panels
-from .model_inputs import drift_panels, violation_panels
-from .model_labels import label_panels, source_panels
+from .model_labels import label_panels
 from .model_quality import quality_panels
 from .model_segments import segment_panels
 from .model_traffic import traffic_panels
@@ -36,11 +37,9 @@ def model() -> Dashboard:
             Row("Segments", segment_panels()),
             Row("Versions side by side", version_panels()),
             Row("Concept, calibration and season", concept_panels()),
-            Row("Drift of inputs, scores and labels", drift_panels()),
-            Row("Violations of input checks", violation_panels()),
+            Row("Input, scores and labels", [(closest_columns(), 12, 9), (violation_table(), 12, 9)]),
             Row("Traffic", traffic_panels()),
             Row("Labels", label_panels()),
-            Row("Log sources", source_panels()),
         ],
     )
 

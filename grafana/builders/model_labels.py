@@ -1,11 +1,10 @@
-"""Labels: whether they come, when, and what becomes of them; and the logs that all of it is read from."""
+"""Labels: whether they come, when, and what becomes of them."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .names import BAD, GOOD
-from .panels import About, Line, graph, timeline, words
+from .panels import About, Line, graph
 from .promql import ONE_MODEL, of_champion, rate, select
 
 
@@ -13,11 +12,6 @@ def label_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on labels, with width and height."""
     wide = [(panel, 12, 7) for panel in (_coverage(), _selection())]
     return [*wide, *((panel, 8, 7) for panel in (_delay(), _outcomes(), _pending()))]
-
-
-def source_panels() -> list[tuple[Panel, int, int]]:
-    """Return the panels of the row on log sources, with width and height."""
-    return [(_up(), 8, 7), (_lag(), 8, 7), (_rejected(), 8, 7)]
 
 
 def _coverage() -> Panel:
@@ -53,15 +47,17 @@ def _selection() -> Panel:
 def _delay() -> Panel:
     about = About(
         "How long do labels take to arrive?",
-        "Steady, and well within the configured maturity: later labels are not used.",
+        "Steady, and well within the configured maturity: later labels are not used. The limit is the config's.",
         ("MLLabelsStopped",),
+        "No label has come yet.",
     )
     by_bound = f"sum by (le) ({rate('ml_label_delay_seconds_bucket', ONE_MODEL)})"
     lines = [
         Line(f"histogram_quantile({share}, {by_bound})", name)
         for share, name in ((0.5, "half of them"), (0.9, "90 %"), (0.99, "99 %"))
     ]
-    return graph(about, lines, unit="s", low=0)
+    limit = f"min({select('ml_label_delay_limit_seconds', ONE_MODEL)})"
+    return graph(about, [*lines, Line(limit, "limit", "limit")], unit="s", low=0)
 
 
 def _outcomes() -> Panel:
@@ -86,35 +82,3 @@ def _pending() -> Panel:
     return graph(
         about, [Line(f"sum({select('ml_labels_pending', ONE_MODEL)})", "waiting")], unit="short", low=0
     )
-
-
-def _up() -> Panel:
-    about = About("Can the logs be read?", "yes, for predictions and labels.", ("MLSourceDown",))
-    mapping = words({0: ("no", BAD), 1: ("yes", GOOD)})
-    return timeline(
-        about, [Line(select("ml_exporter_source_up", ONE_MODEL), "{{source}} {{instance}}")], [mapping]
-    )
-
-
-def _lag() -> Panel:
-    about = About(
-        "How far is reading behind the logs?",
-        "0 s: read to the end. It falls steadily while a backlog is read.",
-        ("MLSourceDown",),
-    )
-    lag = f"max by (source) ({select('ml_exporter_source_lag_seconds', ONE_MODEL)})"
-    return graph(about, [Line(lag, "{{source}}")], unit="s", low=0)
-
-
-def _rejected() -> Panel:
-    chosen = 'outcome!="accepted"'
-    everything = f"increase({select('ml_input_rows_total', ONE_MODEL, chosen)}[$__range] @ end())"
-    rejected = rate("ml_input_rows_total", ONE_MODEL, chosen)
-    about = About(
-        "Which log lines are rejected, and why?",
-        "None. Shown are the sum and the four commonest reasons in the shown time.",
-    )
-    by = "sum by (source, outcome)"
-    reasons = f"{by} ({rejected}) and on (source, outcome) topk(4, {by} ({everything}) > 0)"
-    lines = [Line(f"sum({rejected})", "all"), Line(reasons, "{{source}}: {{outcome}}")]
-    return graph(about, lines, unit="short", low=0)

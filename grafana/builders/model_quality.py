@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .names import BAD, GOOD
-from .panels import About, Line, for_each_metric, graph, words
+from .panels import About, Line, for_each, graph, words
 from .promql import ON_TARGET, ONE_MODEL, bounded, of_champion, select, targets
 from .tables import Column, rows
 
@@ -23,10 +23,10 @@ NO_LABELS_YET = "No quality yet: labels must come and predictions be mature; the
 def quality_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on quality, with width and height."""
     return [
-        (for_each_metric(_over_time()), 24, 8),
+        (for_each("metric", _over_time()), 24, 8),
         (_now(), 24, 9),
-        (for_each_metric(_since_reference()), 24, 8),
-        (for_each_metric(_expected()), 24, 8),
+        (for_each("metric", _since_reference()), 24, 8),
+        (for_each("metric", _expected()), 24, 8),
         (_mistakes(), 8, 8),
         (_classes(), 8, 8),
         (_samples(), 8, 8),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .names import BAD, GOOD
-from .panels import About, for_each_metric, words
+from .panels import About, for_each, words
 from .promql import ONE_MODEL, bounded, missed_for_sure, of_champion, room, select
 from .tables import Column, rows
 
@@ -16,7 +16,7 @@ BY = "by (instance, segment, value)"
 
 def segment_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on segments, with width and height."""
-    return [(for_each_metric(_worst()), 24, 9)]
+    return [(for_each("metric", _worst()), 24, 9)]
 
 
 def _worst() -> Panel:

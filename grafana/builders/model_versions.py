@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .names import BAD, GOOD, NEUTRAL
-from .panels import About, Line, for_each_metric, graph, words
+from .panels import About, Line, for_each, graph, words
 from .promql import ONE_MODEL, bounded, rate, select
 from .tables import Column, rows
 
@@ -22,8 +22,8 @@ def version_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row that compares versions, with width and height."""
     return [
         (_best(), 24, 8),
-        (for_each_metric(_difference()), 24, 7),
-        (for_each_metric(_by_version()), 24, 7),
+        (for_each("metric", _difference()), 24, 7),
+        (for_each("metric", _by_version()), 24, 7),
         (_matrix(), 12, 7),
         (_right(), 12, 7),
     ]

@@ -3,6 +3,9 @@
 DATASOURCE_UID = "ml-prometheus"
 FLEET_UID = "ml-fleet"
 MODEL_UID = "ml-model"
+DRIFT_UID = "ml-drift"
+SERVING_UID = "ml-serving"
+EXPORTER_UID = "ml-exporter"
 TAG = "ml_exporter"
 
 GOOD = "green"

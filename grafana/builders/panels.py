@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from typing import TypeVar
 
 from grafana_foundation_sdk.builders import (
+    barchart,
     bargauge,
     common,
     prometheus,
@@ -34,7 +35,9 @@ from .names import BAD, GOOD, NEUTRAL, NOTICE, UNKNOWN
 
 T = TypeVar("T")
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-PanelBuilder = timeseries.Panel | table.Panel | stat.Panel | statetimeline.Panel | bargauge.Panel
+PanelBuilder = (
+    timeseries.Panel | table.Panel | stat.Panel | statetimeline.Panel | bargauge.Panel | barchart.Panel
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +161,16 @@ def timeline(about: About, lines: Sequence[Line], mappings: Iterable[ValueMappin
     return panel.build()
 
 
-def for_each_metric(panel: Panel) -> Panel:
-    """Show the panel once for each chosen metric, two side by side, over the whole width."""
-    panel.repeat, panel.repeat_direction, panel.max_per_row = "metric", "h", 2
+def for_each(variable: str, panel: Panel) -> Panel:
+    """Show the panel once for each chosen value of a variable, two side by side, over the whole width."""
+    panel.repeat, panel.repeat_direction, panel.max_per_row = variable, "h", 2
+    return panel
+
+
+def linked(panel: Panel, title: str, url: str) -> Panel:
+    """Let a click on any series or bar of the panel offer the link."""
+    assert panel.field_config is not None
+    panel.field_config.defaults.links = [{"title": title, "url": url}]
     return panel
 
 

@@ -1,5 +1,9 @@
 """PromQL that several panels share. Every selector is limited to the chosen job and instance."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 SCOPE = 'job=~"$job", instance=~"$instance"'
 ONE_MODEL = f'{SCOPE}, model="$model"'
 MANY_MODELS = f'{SCOPE}, model=~"$model"'
@@ -7,9 +11,12 @@ MANY_MODELS = f'{SCOPE}, model=~"$model"'
 ALERT_SCOPE = 'job=~"$job", instance=~"$instance|"'
 WATCHDOG = 'ALERTS{alertname="MLWatchdog", alertstate="firing"}'
 
+_IDLE = 'mode="idle"'
+
 REPLICA = "job, instance, model"
 ON_VERSION = "on (job, instance, model, version)"
 ON_TARGET = "on (job, instance, model, metric, window)"
+ON_METRIC = "on (job, instance, model, version, metric, window)"
 ON_DRIFT = "on (job, instance, model, column, method, window, reference)"
 ON_CHECK = "on (job, instance, model, column, check, window)"
 
@@ -19,15 +26,23 @@ def select(metric: str, scope: str, *matchers: str) -> str:
     return f"{metric}{{{', '.join((scope, *matchers))}}}"
 
 
-def of_champion(scope: str) -> str:
-    """Return what limits a vector with a version to the version that serves."""
+def of_champion(scope: str, at: str = "") -> str:
+    """Return what limits a vector with a version to the version that serves, now or `at` another time."""
     role = select("ml_model_version_info", scope, 'role="champion"')
-    return f"and {ON_VERSION} {role}"
+    return f"and {ON_VERSION} {role}{at}"
 
 
 def rate(metric: str, scope: str, *matchers: str) -> str:
     """Return the increase per second of a counter over the panel's rate interval."""
     return f"rate({select(metric, scope, *matchers)}[$__rate_interval])"
+
+
+def highest(number: int, by: str, build: Callable[[str], str]) -> str:
+    """Return the so many series that are highest at the end of the shown time, told apart by the labels `by`.
+
+    `build` makes the expression; what it is given goes behind every selector, and is "" or " @ end()".
+    """
+    return f"{build('')} and on ({by}) topk({number}, {build(' @ end()')})"
 
 
 def bounded(metric: str, scope: str, *matchers: str) -> tuple[str, str, str]:
@@ -72,6 +87,17 @@ def room(metric: str, scope: str, *matchers: str) -> str:
     )
 
 
+def closest(scope: str) -> str:
+    """Return for each model the champion's target that is closest to being missed for sure.
+
+    Metrics differ in unit, so the room is measured in widths of the metric's own bounds.
+    """
+    _, lower, upper = bounded("ml_quality", scope)
+    width = f"({upper} - {ON_METRIC} {lower})"
+    of_width = f"{room('ml_quality', scope)} / {ON_METRIC} group_left () {width}"
+    return f"bottomk by (job, model) (1, {of_width} {of_champion(scope)})"
+
+
 def unjudged(scope: str) -> str:
     """Return the targets for which the champion has no bounds now."""
     judged = f"{select('ml_quality_lower', scope)} {of_champion(scope)}"
@@ -111,6 +137,24 @@ def prediction_age(scope: str) -> str:
 def firing(matchers: str, *more: str) -> str:
     """Return the alerts that fire now for models that match, the Watchdog excepted."""
     return select("ALERTS", ALERT_SCOPE, matchers, 'alertname=~"ML.+"', 'alertstate="firing"', *more)
+
+
+def cpu_busy(at: str = "") -> str:
+    """Return the share of each host's CPU time in use."""
+    idle = f"rate({select('ml_host_cpu_seconds_total', SCOPE, _IDLE)}[$__rate_interval]{at})"
+    return f"1 - sum by (job, instance) ({idle}) / on (job, instance) {select('ml_host_cpus', SCOPE)}{at}"
+
+
+def memory_used(at: str = "") -> str:
+    """Return the share of each host's memory that cannot be had any more."""
+    available, total = (select(f"ml_host_memory_{part}_bytes", SCOPE) for part in ("available", "total"))
+    return f"1 - {available}{at} / {total}{at}"
+
+
+def disk_used() -> str:
+    """Return the share in use of each disk that can be written."""
+    avail, size = (select(f"ml_host_filesystem_{part}_bytes", SCOPE) for part in ("avail", "size"))
+    return f"1 - ({avail} / {size} unless {select('ml_host_filesystem_readonly', SCOPE)} == 1)"
 
 
 def known_models(scope: str) -> str:

@@ -47,18 +47,19 @@ def rows(
     sort: str,
     descending: bool = True,
     matrix: tuple[str, str] | None = None,
+    unit: str = "none",
 ) -> Panel:
     """Return a table of instant queries, joined on the labels they share.
 
     Of the fields only `columns` are shown, in their order; `sort` is a column's heading. `matrix` is the
-    (row label, column label) of a single query that is to be spread out.
+    (row label, column label) of a single query that is to be spread out, its cells in `unit`.
     """
     panel = table.Panel()
     targets = [
         query(Line(expr, ""), ref).format(PromQueryFormat.TABLE).instant() for ref, expr in refs(exprs)
     ]
     describe(panel, about, targets)
-    panel.unit("none").filterable(False).thresholds(thresholds(((None, NEUTRAL),))).min_width(NARROWEST)
+    panel.unit(unit).filterable(False).thresholds(thresholds(((None, NEUTRAL),))).min_width(NARROWEST)
     # Why a table is empty is not to be read in each of its empty cells.
     panel.override_by_regexp("/.*/", properties({"noValue": ""}))
     panel.color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))

@@ -61,6 +61,11 @@ def models_of_fleet() -> VariableModel:
     return many("model", "Model", f"label_values({select('ml_model_info', SCOPE)}, model)")
 
 
+def processes() -> VariableModel:
+    """Return the choice of watched groups of processes."""
+    return many("process", "Process", f"label_values({select('ml_process_instances', SCOPE)}, process)")
+
+
 def of_one_model() -> list[VariableModel]:
     """Return what can be chosen on a model's dashboard: model, versions, window, metrics, drift method."""
     return [
@@ -70,6 +75,26 @@ def of_one_model() -> list[VariableModel]:
         many("metric", "Metric", _judged_metrics(), '/metric="([^"]+)"/'),
         one("method", "Drift method", _methods(), '/method="([^"]+)"/'),
     ]
+
+
+def of_drift() -> list[VariableModel]:
+    """Return what can be chosen on a model's dashboard of drift: as for the model, and one column."""
+    model, version, window, _, _ = of_one_model()
+    return [
+        model,
+        version,
+        window,
+        many("method", "Method", f"label_values({select('ml_drift', ONE_MODEL)}, method)"),
+        one("column", "Column", _columns(), '/column="([^"]+)"/'),
+    ]
+
+
+def _columns() -> str:
+    """Order the columns so that those with bins come first, the furthest above their noise before the others."""
+    drift, noise = (select(name, ONE_MODEL) for name in ("ml_drift", "ml_drift_noise"))
+    bins = f"group by (column) ({select('ml_reference_bin_ratio', ONE_MODEL)})"
+    over_noise = f"(max by (column) ({drift} / {noise}) or 0 * group by (column) ({drift}))"
+    return f"query_result(sort_desc(1e6 * {bins} + on (column) {over_noise} or {over_noise} or 0 * {bins}))"
 
 
 def _windows() -> str:

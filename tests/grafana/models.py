@@ -82,6 +82,7 @@ _ONE_VERSION = "there is one version"
 _NO_CLASSES = "errors of numbers have no classes"
 _NO_SEGMENTS = "no segments are configured"
 _NO_SCORES = "only scores of two classes are calibrated"
+_NO_WEEKS = "there are no weeks yet"
 _BY_CLASS = "Which class does the champion know worst?"
 _MISTAKES = "Which mistakes does the champion make?"
 _CALIBRATION = "Are the champion's scores the probabilities they seem to be?"
@@ -112,7 +113,8 @@ EMPTY: Mapping[str, Mapping[str, str]] = {
         "How many labelled predictions is quality computed from?": _NO_LABELS,
         "Which version does better in $metric?": _NO_LABELS,
         "What does each metric say of each version?": _NO_LABELS,
-        "How far is the last hour from the same hour of earlier weeks? [A]": "there are no weeks yet",
+        "How far is the last hour from the same hour of earlier weeks? [A]": _NO_WEEKS,
+        "Is there more or less traffic than at this hour of earlier weeks? [A]": _NO_WEEKS,
         "What becomes of the labels?": _NO_LABELS,
         **{f"{_CALIBRATION} [{letter}]": _NO_LABELS for letter in "AB"},
         **{f"{_NOW} [{letter}]": _NO_LABELS for letter in "ABCDFHI"},
@@ -120,4 +122,8 @@ EMPTY: Mapping[str, Mapping[str, str]] = {
         **{f"Has $metric changed since the reference? [{letter}]": _NO_LABELS for letter in "AB"},
         "What is $metric expected to be, before its labels come? [E]": _NO_LABELS,
     },
+}
+# What shows nothing for any model: the page is a minute old.
+EMPTY_ANYWAY = {
+    "How much traffic is there, and how much was there a week ago? [B]": "there was nothing a week ago",
 }

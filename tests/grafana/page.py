@@ -6,6 +6,7 @@ from itertools import product
 
 from prometheus_client import generate_latest
 from tests.grafana.models import JUDGED, MODELS, WINDOWS, Made
+from tests.grafana.page_machinery import machinery
 from tests.grafana.page_quality import quality
 
 from ml_exporter.metrics.catalogue import Families
@@ -18,8 +19,7 @@ def page(seconds: float, now: float) -> bytes:
         _model(families, made, now)
         for fill in (_traffic, _labels, quality, _drift, _violations):
             fill(families, made, seconds)
-    _exporter(families, seconds, now)
-    _host(families, seconds)
+    machinery(families, seconds, now)
     return bytes(generate_latest(families))
 
 
@@ -49,6 +49,9 @@ def _traffic(families: Families, made: Made, seconds: float) -> None:
     for source in ("predictions", "labels"):
         families.add("ml_exporter_source_up", (made.name, source), 1)
         families.add("ml_exporter_source_lag_seconds", (made.name, source), 0)
+        families.add("ml_exporter_source_lag_bytes", (made.name, source), 0)
+        families.add("ml_exporter_source_truncations_total", (made.name, source), 0)
+    families.add("ml_rows_outside_windows_total", (made.name,), seconds)
 
 
 def _labels(families: Families, made: Made, seconds: float) -> None:
@@ -59,6 +62,7 @@ def _labels(families: Families, made: Made, seconds: float) -> None:
     families.add_histogram("ml_label_delay_seconds", (made.name,), (60, 600), (came, came, 0), 90 * came)
     families.add("ml_labels_pending", (made.name,), 450)
     families.add("ml_label_coverage_limit", (made.name,), 0.8)
+    families.add("ml_label_delay_limit_seconds", (made.name,), 300)
     if made.labelled:
         for version, window in product(made.versions, WINDOWS):
             families.add("ml_label_coverage_ratio", (made.name, version, window), 0.97)
@@ -71,8 +75,15 @@ def _drift(families: Families, made: Made, seconds: float) -> None:
             names = (made.name, version, column, method, JUDGED)
             families.add("ml_drift", (*names, "training"), 0.05 * (index + 1))
             families.add("ml_drift_noise", (*names, "training"), 0.04)
+            families.add("ml_drift_pvalue", (*names, "training"), 0.5)
             if column == "score" and made.labelled:
                 families.add("ml_drift", (*names, "mature"), 0.01)
+    families.add("ml_drifted_columns_limit", (made.name,), 0.3)
+    for version in made.versions:
+        families.add("ml_drifted_columns_ratio", (made.name, version, JUDGED, "training"), 0.4)
+    for version, (index, column) in product(made.versions, enumerate(made.columns)):
+        impact = 0.01 * index * (-1) ** index
+        families.add("ml_drift_impact", (made.name, version, column, JUDGED, "training"), impact)
     for version, bin_ in product(made.versions, range(8)):
         cell = (made.name, version, made.answer, f"{bin_:02d} [0.{bin_}, 0.{bin_ + 1})")
         families.add("ml_bin_total", cell, (bin_ + 1) * seconds)
@@ -86,29 +97,3 @@ def _violations(families: Families, made: Made, seconds: float) -> None:
             families.add("ml_input_violations_total", (made.name, version, column, "missing"), 3 * seconds)
             for window in WINDOWS:
                 families.add("ml_input_violation_ratio", (made.name, version, column, "missing", window), 0.1)
-
-
-def _exporter(families: Families, seconds: float, now: float) -> None:
-    families.add("ml_exporter_build_info", ("0.1.0", "3.11.7", "2.0.0"), 1)
-    families.add("ml_exporter_ready", (), 1)
-    families.add("ml_exporter_clock_timestamp_seconds", (), now)
-    families.add("ml_exporter_evaluation_timestamp_seconds", (), now - 1)
-    families.add("ml_exporter_evaluation_interval_seconds", (), 5)
-    families.add("ml_exporter_evaluation_duration_seconds", (), 0.4)
-    families.add("ml_exporter_config_last_reload_successful", (), 1)
-    families.add("ml_exporter_config_last_reload_success_timestamp_seconds", (), now - seconds)
-    for state, number in (("exported", 900), ("dropped", 0)):
-        families.add("ml_exporter_series", (state,), number)
-    for area in ("source", "web"):
-        families.add("ml_exporter_errors_total", (area,), seconds)
-    families.add("ml_exporter_state_set_aside_total", (), 0)
-
-
-def _host(families: Families, seconds: float) -> None:
-    families.add("ml_host_cpu_seconds_total", ("idle",), seconds)
-    families.add("ml_host_cpu_seconds_total", ("user",), seconds)
-    families.add("ml_host_cpus", (), 2)
-    families.add("ml_host_memory_total_bytes", (), 8e9)
-    families.add("ml_host_memory_available_bytes", (), 3e9)
-    for name, value in (("size_bytes", 1e11), ("avail_bytes", 4e10), ("readonly", 0)):
-        families.add(f"ml_host_filesystem_{name}", ("/dev/sda1", "ext4", "/"), value)

@@ -22,26 +22,36 @@ LEGEND_LABEL = re.compile(r"{{\s*(\w+)\s*}}")
 Json = dict[str, Any]
 Series = list[Json]
 
-_MODEL = "Models: one model"
+_FLEET, _MODEL, _DRIFT = "Models: fleet", "Models: one model", "Models: drift and data"
+_SERVING, _EXPORTER = "Models: serving and resources", "Models: exporter"
 _CALM = "no alert fires"
 _EARLY = "version 2 begins in July of the simulated year, half an hour after the demo's start"
 _BINARY = "two classes have their metrics in the table of all metrics"
 _NO_LIMIT = "the demo has no such limit"
+_WEEKS = "hours are those of the clock, and three weeks of them are needed"
+_ACCEPTED = "every line is accepted"
+_SEASON = "How far is the last hour from the same hour of earlier weeks?"
+_TRAFFIC_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
 EMPTY_ON_A_CALM_DEMO = {
-    "Models: fleet: Which alerts fire now? [A]": _CALM,
-    "Models: fleet: annotation Firing alerts": _CALM,
-    "Models: fleet: Which model needs attention first? [L]": "every target is judged by labels",
-    f"{_MODEL}: annotation Firing alerts": _CALM,
-    f"{_MODEL}: Which log lines are rejected, and why? [B]": "every line is accepted",
+    **{
+        f"{board}: annotation Firing alerts": _CALM for board in (_FLEET, _MODEL, _DRIFT, _SERVING, _EXPORTER)
+    },
+    f"{_FLEET}: Which alerts fire now? [A]": _CALM,
+    f"{_FLEET}: What is wrong with exporters and hosts? [A]": _CALM,
     f"{_MODEL}: Which version is best, and how surely?": _EARLY,
     f"{_MODEL}: Does the difference in $metric become certain?": _EARLY,
     f"{_MODEL}: Which class does the champion know worst?": _BINARY,
     f"{_MODEL}: Are the champion's scores the probabilities they seem to be? [C]": _NO_LIMIT,
-    f"{_MODEL}: How far is the last hour from the same hour of earlier weeks? [A]": (
-        "hours are those of the clock, and three weeks of them are needed"
-    ),
-    f"{_MODEL}: How far is the last hour from the same hour of earlier weeks? [B]": _NO_LIMIT,
-    f"{_MODEL}: How far is the last hour from the same hour of earlier weeks? [C]": _NO_LIMIT,
+    f"{_MODEL}: {_SEASON} [A]": _WEEKS,
+    f"{_MODEL}: {_SEASON} [B]": _NO_LIMIT,
+    f"{_MODEL}: {_SEASON} [C]": _NO_LIMIT,
+    f"{_DRIFT}: {_TRAFFIC_SEASON} [A]": _WEEKS,
+    f"{_DRIFT}: {_TRAFFIC_SEASON} [B]": _NO_LIMIT,
+    f"{_DRIFT}: {_TRAFFIC_SEASON} [C]": _NO_LIMIT,
+    f"{_DRIFT}: How much traffic is there, and how much was there a week ago? [B]": "it is not a week old",
+    f"{_DRIFT}: What does every method say of every column? [G]": "p-values are off unless asked for",
+    f"{_DRIFT}: Which checks does $column fail?": "the first column is the score, which no check is made of",
+    f"{_DRIFT}: Which log lines are rejected, and why? [B]": _ACCEPTED,
 }
 
 

@@ -9,18 +9,20 @@ import sys
 import warnings
 from itertools import combinations
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
 import yaml
-from tests.grafana.queries import Json, dashboards, panels, query_variables
+from tests.grafana.queries import LEGEND_LABEL, Json, dashboards, panels, query_variables
 from tests.tools import REPOSITORY
 
 ALL_DASHBOARDS = dashboards()
 EVERY = pytest.mark.parametrize("name", sorted(ALL_DASHBOARDS))
-PANEL_TYPES = {"timeseries", "stat", "table", "state-timeline", "bargauge"}
+PANEL_TYPES = {"timeseries", "stat", "table", "state-timeline", "bargauge", "barchart"}
+INSTANT = {"stat", "table", "bargauge", "barchart"}
 ALERT_NAME = re.compile(r"\bML[A-Z]\w+")
-UNITS = {"none", "short", "s", "percentunit", "reqps"}
+UNITS = {"none", "short", "s", "percentunit", "reqps", "cps", "bytes", "Bps"}
 
 
 def alert_rules() -> list[Json]:
@@ -142,12 +144,12 @@ def test_each_panel_is_complete(name: str) -> None:
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
         references = [target["refId"] for target in panel["targets"]]
-        assert references == list("ABCDEFGHIJKLMNOP"[: len(references)])
+        assert references == list(ascii_uppercase[: len(references)])
         for target in panel["targets"]:
             assert target["datasource"] == panel["datasource"]
             assert target["range"] != target["instant"]
-            assert target["instant"] == (panel["type"] in {"stat", "table", "bargauge"})
-            assert (target.get("format") == "table") == (panel["type"] == "table")
+            assert target["instant"] == (panel["type"] in INSTANT)
+            assert (target.get("format") == "table") == (panel["type"] in {"table", "barchart"})
     ids = [panel["id"] for panel in ALL_DASHBOARDS[name]["panels"]]
     assert ids == list(range(1, len(ids) + 1))
 
@@ -169,7 +171,7 @@ def test_a_panel_is_wide_enough_to_be_read_at_1280_pixels(name: str) -> None:
     widths = {panel["title"]: panel["gridPos"]["w"] * 1280 / 24 for panel in panels(ALL_DASHBOARDS[name])}
     assert [title for title, width in widths.items() if width < 200] == []
     graphs = [panel for panel in panels(ALL_DASHBOARDS[name]) if panel["type"] == "timeseries"]
-    assert min(widths[panel["title"]] for panel in graphs) >= 420
+    assert [panel["title"] for panel in graphs if widths[panel["title"]] < 420] == []
 
 
 @EVERY
@@ -263,14 +265,42 @@ def test_links_lead_to_dashboards_that_exist_and_use_fields_that_do(name: str) -
             assert "var-datasource=${datasource}" in link["url"]
 
 
-def test_the_fleets_cells_lead_to_the_model() -> None:
-    [table] = [panel for panel in panels(ALL_DASHBOARDS["fleet"]) if "first?" in panel["title"]]
-    linked = {
-        override["matcher"]["options"]
+DRILLS = [
+    ("fleet", "Which model needs attention first?", {"ml-model", "ml-drift", "ml-serving"}),
+    ("fleet", "Which exporter needs attention first?", {"ml-exporter", "ml-serving"}),
+    ("fleet", "Which alerts fire now?", {"ml-model"}),
+    ("fleet", "What is wrong with exporters and hosts?", {"ml-exporter"}),
+    ("model", "Which columns fail which input check?", {"ml-drift"}),
+    ("drift", "What does every method say of every column?", {"ml-drift"}),
+    ("serving", "Which model runs where, and how does it do there?", {"ml-model", "ml-serving"}),
+    ("exporter", "Which models lack most statistics?", {"ml-model"}),
+]
+
+
+@pytest.mark.parametrize(("name", "title", "uids"), DRILLS, ids=lambda value: str(value)[:20])
+def test_each_cell_of_an_overview_leads_to_what_explains_it(name: str, title: str, uids: set[str]) -> None:
+    [table] = [panel for panel in panels(ALL_DASHBOARDS[name]) if panel["title"] == title]
+    links = {
+        override["matcher"]["options"]: one["value"][0]["url"]
         for override in table["fieldConfig"]["overrides"]
-        if any(one["id"] == "links" for one in override["properties"])
+        for one in override["properties"]
+        if one["id"] == "links"
     }
-    assert linked == set(table["transformations"][-1]["options"]["renameByName"].values())
+    assert set(links) == set(table["transformations"][-1]["options"]["renameByName"].values())
+    assert {url.split("?")[0] for url in links.values()} == {f"/d/{uid}" for uid in uids}
+
+
+@EVERY
+def test_a_series_leads_to_a_dashboard_that_exists_by_labels_it_has(name: str) -> None:
+    uids = {dashboard["uid"] for dashboard in ALL_DASHBOARDS.values()}
+    for panel in panels(ALL_DASHBOARDS[name]):
+        legends = {label for t in panel["targets"] for label in LEGEND_LABEL.findall(t["legendFormat"])}
+        for link in panel["fieldConfig"]["defaults"].get("links", ()):
+            assert re.findall(r"^/d/([\w-]+)\?", link["url"])[0] in uids, panel["title"]
+            # What tells series apart is in the legend; a state timeline of models has their job as well.
+            assert set(re.findall(r"__field\.labels\.(\w+)", link["url"])) <= legends | {"job"}
+            assert "${__url_time_range}" in link["url"]
+            assert "var-datasource=${datasource}" in link["url"]
 
 
 @EVERY

@@ -38,7 +38,7 @@ def test_dashboards_come_from_files_and_cannot_be_changed_in_the_browser() -> No
     assert provider["allowUiUpdates"] is False
     path = provider["options"]["path"].replace("$GF_PATHS_PROVISIONING", str(PROVISIONING))
     found = sorted(file.stem for file in (REPOSITORY / path).resolve().glob("*.json"))
-    assert found == sorted(dashboards()) == ["fleet", "model"]
+    assert found == sorted(dashboards()) == ["drift", "exporter", "fleet", "model", "serving"]
 
 
 def test_the_containers_folders_are_as_the_provider_expects() -> None:

@@ -16,7 +16,9 @@ SCRAPED = {"job", "instance", "le"}
 ALERT_LABELS = {"alertname", "alertstate", "severity", "model"}
 COUNTER_FUNCTIONS = {"rate", "irate", "increase"}
 INTERVALS = {"__rate_interval": "4m", "__range": "3h"}
-CHOICES = dict.fromkeys(("job", "instance", "model", "version", "window", "metric", "method"), "x")
+CHOICES = dict.fromkeys(
+    ("job", "instance", "model", "version", "window", "metric", "method", "column", "process"), "x"
+)
 
 ALL_QUERIES = [query for dashboard in dashboards().values() for query in queries(dashboard)]
 EVERY = pytest.mark.parametrize("query", ALL_QUERIES, ids=lambda query: query.name)

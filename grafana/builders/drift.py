@@ -1,0 +1,34 @@
+"""What goes into a model: what has drifted, what fails its checks, what is missing, late or rejected."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from .dashboards import Row, dashboard
+from .data_checks import check_panels
+from .data_flow import flow_panels, source_panels
+from .drift_column import column_panels
+from .drift_columns import columns_panels, overview_panels
+from .events import events
+from .names import DRIFT_UID
+from .promql import ONE_MODEL
+from .variables import of_drift, scope
+
+
+def drift() -> Dashboard:
+    """Return the dashboard of one model's drift and data."""
+    return dashboard(
+        DRIFT_UID,
+        "Models: drift and data",
+        "What of a model's input, scores and labels is not what it was, and what is wrong with its data?",
+        [*scope(), *of_drift()],
+        events(ONE_MODEL, 'model="$model"'),
+        [
+            Row("All columns", overview_panels()),
+            Row("Which columns, and by how much", columns_panels()),
+            Row("The column $column", column_panels()),
+            Row("Input checks and schema", check_panels()),
+            Row("Freshness and volume", flow_panels()),
+            Row("Logs", source_panels()),
+        ],
+    )

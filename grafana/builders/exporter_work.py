@@ -1,0 +1,115 @@
+"""Whether an exporter keeps up: the age of its numbers, the time it takes, the lines it reads."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Panel
+
+from .links import IN_SERIES, to
+from .names import DRIFT_UID
+from .panels import About, Line, graph, linked
+from .promql import MANY_MODELS, SCOPE, highest, select
+
+TO_DATA = to(DRIFT_UID, {"model": "model"}, kept=("job", "instance"), where=IN_SERIES)
+
+
+def work_panels() -> list[tuple[Panel, int, int]]:
+    """Return the panels of the row on evaluations, with width and height."""
+    return [(_age(), 12, 7), (_duration(), 12, 7)]
+
+
+def reading_panels() -> list[tuple[Panel, int, int]]:
+    """Return the panels of the row on reading, with width and height."""
+    panels = (_throughput(), _lag(), _unread(), _truncated())
+    return [(panel, 12, 7) for panel in panels]
+
+
+def _age() -> Panel:
+    clock = select("ml_exporter_clock_timestamp_seconds", SCOPE)
+    evaluated = select("ml_exporter_evaluation_timestamp_seconds", SCOPE)
+    interval = select("ml_exporter_evaluation_interval_seconds", SCOPE)
+    about = About(
+        "How old are the numbers?",
+        "About one evaluation interval. Shown are the four oldest; the limit is the alert's.",
+        ("MLEvaluationOld",),
+    )
+
+    def age(at: str) -> str:
+        return f"max by (instance) ({clock}{at} - on (job, instance) {evaluated}{at})"
+
+    lines = [
+        Line(highest(4, "instance", age), "{{instance}}"),
+        Line(f"max(clamp_min(4 * {interval}, 60))", "limit", "limit"),
+    ]
+    return graph(about, lines, unit="s", low=0)
+
+
+def _duration() -> Panel:
+    took, interval = (
+        select(f"ml_exporter_evaluation_{name}_seconds", SCOPE) for name in ("duration", "interval")
+    )
+    about = About(
+        "Is there time enough for an evaluation?",
+        "It takes well under the interval; above it the exporter falls behind its logs. The four slowest.",
+        ("MLEvaluationOld",),
+    )
+    lines = [
+        Line(highest(4, "instance", lambda at: f"max by (instance) ({took}{at})"), "{{instance}}"),
+        Line(f"min({interval})", "interval", "limit"),
+    ]
+    return graph(about, lines, unit="s", low=0)
+
+
+def _throughput() -> Panel:
+    about = About(
+        "How many log lines are read?",
+        "As many a second as the model server writes; far more while a backlog is read. Shown are all models "
+        "together and the four that write most.",
+    )
+    rows = select("ml_input_rows_total", MANY_MODELS)
+
+    def pace(at: str) -> str:
+        return f"sum by (model) (rate({rows}[$__rate_interval]{at}))"
+
+    lines = [Line(f"sum({pace('')})", "all"), Line(highest(4, "model", pace), "{{model}}")]
+    return graph(about, lines, unit="cps", low=0)
+
+
+def _lag() -> Panel:
+    about = About(
+        "How far is reading behind the logs?",
+        "0 s: read to the end. It falls steadily while a backlog is read. The five logs furthest behind.",
+        ("MLSourceDown", "MLEvaluationOld"),
+    )
+    return linked(graph(about, [_sources("lag_seconds")], unit="s", low=0), "Show this model's data", TO_DATA)
+
+
+def _unread() -> Panel:
+    about = About(
+        "How much is not read yet?",
+        "Next to nothing. The five logs with most unread bytes.",
+        ("MLEvaluationOld",),
+    )
+    return linked(
+        graph(about, [_sources("lag_bytes")], unit="bytes", low=0), "Show this model's data", TO_DATA
+    )
+
+
+def _sources(name: str) -> Line:
+    lag = select(f"ml_exporter_source_{name}", MANY_MODELS)
+    by = "model, source"
+    return Line(highest(5, by, lambda at: f"max by ({by}) ({lag}{at})"), "{{model}}: {{source}}")
+
+
+def _truncated() -> Panel:
+    about = About(
+        "Were logs cut off before they were read?",
+        "0. A log that becomes shorter may have lost lines: rotate by renaming. The five cut most often in "
+        "the shown time.",
+    )
+    cut = select("ml_exporter_source_truncations_total", MANY_MODELS)
+    by = "model, source"
+
+    def cuts(at: str) -> str:
+        return f"sum by ({by}) (increase({cut}[$__range]{at}))"
+
+    return graph(about, [Line(highest(5, by, cuts), "{{model}}: {{source}}")], unit="short", low=0)

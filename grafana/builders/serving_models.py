@@ -1,0 +1,69 @@
+"""Which model runs where, and how it does there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from grafana_foundation_sdk.models.dashboard import Panel
+
+from .links import to
+from .names import MODEL_UID, SERVING_UID
+from .panels import About
+from .promql import MANY_MODELS, cpu_busy, memory_used, of_champion, prediction_age, rate, select
+from .tables import Column, rows
+
+BY = "by (job, instance, model)"
+ON = "* on (job, instance) group_right ()"
+
+
+def placement() -> Panel:
+    """Return the table of models beside the state of their hosts."""
+    about = About(
+        "Which model runs where, and how does it do there?",
+        "Traffic as usual, no errors, a host with room. A model stands beside the host of the exporter that reads "
+        "its log. Slowest: the 99th percentile of the champion's latency; newest: age of the newest prediction.",
+        ("MLNoPredictions", "MLModelGone", "MLMemoryNearlyFull"),
+        "No model yet: an exporter shows each configured model from its first scrape.",
+    )
+    return rows(about, _queries(), _columns(), sort="Errors")
+
+
+def _queries() -> list[str]:
+    info = select("ml_model_info", MANY_MODELS)
+    served = f"sum {BY} ({rate('ml_predictions_total', MANY_MODELS)})"
+    failed = f"sum {BY} ({rate('ml_prediction_errors_total', MANY_MODELS)})"
+    buckets = rate("ml_prediction_latency_seconds_bucket", MANY_MODELS)
+    by_bound = f"sum by (job, instance, model, le) ({buckets} {of_champion(MANY_MODELS)})"
+    here = f"group {BY} ({info})"
+    return [
+        f"group by (job, instance, model, task, team) ({info})",
+        served,
+        f"{failed} / ({served} > 0)",
+        f"histogram_quantile(0.99, {by_bound})",
+        prediction_age(MANY_MODELS),
+        f"({cpu_busy()}) {ON} {here}",
+        f"({memory_used()}) {ON} {here}",
+    ]
+
+
+def _columns() -> list[Column]:
+    model = to(MODEL_UID, {"job": "job", "instance": "instance", "model": "model"})
+    host = to(SERVING_UID, {"job": "job", "instance": "instance"})
+    of_model = [
+        Column("model", "Model", width=170),
+        Column("Value #B", "Served", unit="reqps"),
+        Column("Value #C", "Errors", unit="percentunit", decimals=2),
+        Column("Value #D", "Slowest", unit="s"),
+        Column("Value #E", "Newest", unit="s"),
+    ]
+    of_host = [
+        Column("instance", "Instance", width=180),
+        Column("Value #F", "CPU", unit="percentunit", decimals=0),
+        Column("Value #G", "Memory", unit="percentunit", decimals=0),
+    ]
+    about = [Column("task", "Task"), Column("team", "Team"), Column("job", "Job")]
+    return [
+        *(replace(column, link=model, link_title="Show this model") for column in of_model),
+        *(replace(column, link=host, link_title="Show this host alone") for column in of_host),
+        *(replace(column, link=model, link_title="Show this model") for column in about),
+    ]

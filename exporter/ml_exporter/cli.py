@@ -220,7 +220,7 @@ def _profile(flags: argparse.Namespace) -> int:
     rows = Rows(model, flags.data, flags.since, flags.until)
     profile = build(model, rows, flags.time_scale)
     save(profile, output)
-    print_profile(profile, rows.features, output)
+    print_profile(profile, output)
     return 0
 
 

@@ -58,6 +58,9 @@ class Noise(_Frozen):
         return FloorTable(self.method, floor.quantile, floor.sizes, floor.ratios, floor.scaled)
 
 
+Source: TypeAlias = Literal["number", "text", "timestamp"]
+
+
 class NumericColumn(_Frozen):
     """Fine bins of a numeric column.
 
@@ -66,9 +69,17 @@ class NumericColumn(_Frozen):
     column's own unit, `groups` maps fine bins to the PSI's bins, `counts` are the reference's rows.
     `losses` are the mean main losses of the labelled rows in the bins, then in `missing`, null where
     there are too few; empty where nothing is labelled.
+
+    `source` is what the number is: that of the record, the length of a text in characters, or the age
+    of a time stamp in seconds when its row was predicted; of texts, `empty` ones are counted too.
+    `fences` are Tukey's, 1.5 interquartile ranges beyond the quartiles; both lie on edges of bins.
+    `worst` has, by window and check, the largest share of values that failed it in one chunk of the
+    reference. `note` says what the column was taken for, and why.
     """
 
     kind: Literal["numeric"]
+    source: Source = "number"
+    note: str = ""
     center: float
     scale: float = Field(gt=0)
     edges: tuple[float, ...]
@@ -80,13 +91,30 @@ class NumericColumn(_Frozen):
     maximum: float
     mean: float
     deviation: float
+    fences: tuple[float, float] | None = None
+    empty: float = 0.0
+    worst: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
+
+    @property
+    def taken_for(self) -> str:
+        """The kind of column in the configuration's words."""
+        return self.kind if self.source == "number" else self.source
 
     @property
     def size(self) -> int:
         """Fine bins, without `missing`."""
         return len(self.counts)
+
+    @cached_property
+    def outlying(self) -> tuple[int, ...]:
+        """The bins beyond the fences."""
+        if self.fences is None:
+            return ()
+        scaled = [(fence - self.center) / self.scale for fence in self.fences]
+        low, high = (_nearest(self.edges, fence) for fence in scaled)
+        return (*range(low + 1), *range(high + 1, self.size))
 
     def bin_names(self) -> tuple[str, ...]:
         """Readable names of the PSI's bins, zero-padded so that they sort, `missing` last."""
@@ -103,17 +131,25 @@ class NumericColumn(_Frozen):
 class CategoricalColumn(_Frozen):
     """Categories of a column: the frequent ones by name, then `rare` together, then `unseen`.
 
-    `counts` has one number for each frequent category, one for all rare ones, and 0 for unseen; `losses`
-    as in a numeric column.
+    `counts` has one number for each frequent category, one for all rare ones, and 0 for unseen;
+    `singletons` is how many categories were met once. `worst`, `note` and `losses` as in a numeric column.
     """
 
     kind: Literal["categorical"]
+    note: str = ""
     categories: tuple[str, ...]
     rare: tuple[str, ...]
     counts: tuple[int, ...]
     missing: int
+    singletons: int = 0
+    worst: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
+
+    @property
+    def taken_for(self) -> str:
+        """The kind of column in the configuration's words."""
+        return self.kind
 
     @property
     def size(self) -> int:
@@ -215,6 +251,11 @@ class Profile(_Frozen):
     def digest(self) -> str:
         """A short hash of the content, for telling profiles apart."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+
+def _nearest(edges: tuple[float, ...], value: float) -> int:
+    """Index of the edge that is a value but for rounding."""
+    return min(range(len(edges)), key=lambda index: abs(edges[index] - value))
 
 
 def _dump(value: object, indent: str = "") -> str:

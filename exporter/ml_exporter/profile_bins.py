@@ -12,25 +12,34 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 FINE_BINS, COARSE_BINS = 20, 10
 _STEPS_OUTSIDE = (0.0, 0.5, 1.0, 2.0, 4.0)  # standard deviations beyond the reference's ends
 _DISCRETE = 32
+_FENCE = 1.5  # interquartile ranges beyond the quartiles (Tukey 1977)
 
 
 def numeric(
-    values: FloatArray, missing: BoolArray, bins: int = FINE_BINS
+    values: FloatArray, missing: BoolArray, bins: int = FINE_BINS, fenced: bool = False
 ) -> tuple[NumericColumn, IntArray] | str:
-    """Bin a numeric column of n rows into quantiles; a text says why it cannot be."""
+    """Bin a numeric column of n rows into quantiles; a text says why it cannot be.
+
+    `fenced` columns have Tukey's fences, unless half of their values are the same.
+    """
     finite = values[np.isfinite(values)]
     if not finite.size:
         return "has no number"
-    center, scale = _center_and_scale(finite)
+    quartiles = np.quantile(finite, (0.25, 0.5, 0.75))
+    center, scale = _center_and_scale(finite, quartiles)
     distinct, counts = np.unique(finite, return_counts=True)
     fine = _edges(distinct, counts, bins if distinct.size > max(bins, _DISCRETE) else distinct.size)
     coarse = _edges(distinct, counts, COARSE_BINS)
     snapped = [_snap(edges, center, scale) for edges in (fine, coarse)]
     inner = np.concatenate(snapped)
     low, high = _outer_edges(distinct, finite.std() or scale, center, scale)
-    edges = np.unique(np.concatenate([low, inner[(inner > low[-1]) & (inner < high[0])], high]))
+    fences = _fences(quartiles, center, scale) if fenced else np.zeros(0)
+    edges = np.unique(np.concatenate([low, inner[(inner > low[-1]) & (inner < high[0])], high, fences]))
     deviation = float(finite.std())
     column = _binned(finite, edges, snapped[1], center, scale, deviation, int(missing.sum()))
+    if fences.size:
+        ends = (fences * scale + center).tolist()
+        column = column.model_copy(update={"fences": (ends[0], ends[1])})
     cells = Cells("", column, 0)
     return column, cells.numeric_codes(values, missing)
 
@@ -45,6 +54,16 @@ def _outer_edges(
     low = _snap(distinct[0] - steps, center, scale)
     high = _snap(above * scale + center + steps, center, scale)
     return low, np.union1d(above, high[high > above])
+
+
+def _fences(quartiles: FloatArray, center: float, scale: float) -> FloatArray:
+    """Edges at Tukey's fences, none where the quartiles are the same; a value on a fence is within."""
+    low, _, high = quartiles
+    if not high > low:
+        return np.zeros(0)
+    reach = _FENCE * (high - low)
+    codes = grid_codes(np.asarray([low - reach, high + reach]), center, scale)
+    return grid_value(codes + np.asarray([0, 1], np.uint32))
 
 
 def _binned(
@@ -80,8 +99,8 @@ def _binned(
     )
 
 
-def _center_and_scale(finite: FloatArray) -> tuple[float, float]:
-    low, center, high = (digits(value) for value in np.quantile(finite, (0.25, 0.5, 0.75)))
+def _center_and_scale(finite: FloatArray, quartiles: FloatArray) -> tuple[float, float]:
+    low, center, high = (digits(value) for value in quartiles)
     scale = digits(high - low) or digits(finite.std())
     return center, scale if scale > 0 else 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -22,7 +23,7 @@ from ml_exporter.profile import (
 from ml_exporter.profile_answers import digits, estimation, expected_loss, hourly_rhythm, reference_quality
 from ml_exporter.profile_bins import numeric
 from ml_exporter.profile_data import CATEGORY_LIMIT, Feature, Rows
-from ml_exporter.profile_noise import Floors, noise_of
+from ml_exporter.profile_noise import Floors, chunk_counts, noise_of, worst_shares
 from ml_exporter.slots import Slots
 from ml_exporter.sources.batch import ABSENT, INVALID, ClassArray
 from ml_exporter.stats.arrays import FloatArray, IntArray
@@ -30,6 +31,8 @@ from ml_exporter.stats.distance import MINIMUM_ROWS
 from ml_exporter.tasks import Task, task_of
 
 _RARE = 0.01
+_FEW = 20
+"""So few whole numbers may be codes, and so few texts are never too many for categories."""
 
 
 def build(
@@ -60,8 +63,13 @@ def build(
             continue
         column, codes = made
         noise = noise_of(name, column, methods_of(model, name, column), codes, chunks, floors)
+        shares = {
+            window: worst_shares(column, chunk_counts(column, codes, chunk))
+            for window, chunk in chunks.items()
+        }
+        worst = {window: found for window, found in shares.items() if found}
         columns[name] = column.model_copy(
-            update={"losses": _mean_losses(column, codes, losses), "noise": noise}
+            update={"losses": _mean_losses(column, codes, losses), "noise": noise, "worst": worst}
         )
     profile = profile.model_copy(update={"columns": columns, "ignored": ignored})
     return _with_answers(model, profile, judged, time_scale)
@@ -144,19 +152,38 @@ Made = tuple[Column, IntArray]
 
 def _features(rows: Rows) -> Iterator[tuple[str, Made | str]]:
     for feature in rows.features:
-        if feature.kind == "numeric":
-            yield feature.name, numeric(*rows.numbers(feature))
-        elif feature.kind == "categorical":
+        if feature.kind == "categorical":
             yield feature.name, _categorical(rows, feature)
+        elif feature.kind:
+            yield feature.name, _numeric(rows, feature)
         else:
             yield feature.name, feature.note
+
+
+def _numeric(rows: Rows, feature: Feature) -> Made | str:
+    """A column of numbers, of lengths of texts or of ages."""
+    values, missing = rows.numbers(feature)
+    made = numeric(values, missing, fenced=True)
+    if isinstance(made, str):
+        return made
+    column, codes = made
+    note, known = feature.note, values[~missing]
+    if feature.kind == "text":
+        empty = digits(np.count_nonzero(known == 0.0) / known.size)
+        return column.model_copy(update={"source": "text", "note": note, "empty": empty}), codes
+    if feature.kind == "timestamp":
+        return column.model_copy(update={"source": "timestamp", "note": note}), codes
+    few = sum(count > 0 for count in column.counts)
+    if not feature.sure and few <= _FEW and not np.any(known % 1):
+        note += f"; {few} whole ones: if they are codes, configure it as integer_category"
+    return column.model_copy(update={"note": note}), codes
 
 
 def _own_columns(rows: Rows, judged: Judged) -> Iterator[tuple[str, Made | str]]:
     """Columns of the model itself: score, prediction and label."""
     scores, labels = judged.scores, judged.labels
     if not rows.classes:
-        yield "prediction", numeric(scores, np.isnan(scores))
+        yield "prediction", numeric(scores, np.isnan(scores), fenced=True)
         if judged.labelled.any():
             # A row without a label is no row of the labels' distribution.
             yield "label", numeric(np.where(judged.labelled, labels, np.inf), np.zeros(labels.size, np.bool_))
@@ -174,14 +201,19 @@ def _categorical(rows: Rows, feature: Feature) -> Made | str:
     found = rows.category_counts(feature)
     if not found:
         return "has no value"
+    total, singletons = sum(count for _, count in found), sum(count == 1 for _, count in found)
+    if not feature.sure and (len(found) > CATEGORY_LIMIT or (len(found) > _FEW and 2 * singletons > total)):
+        note = f"text with {len(found)} different values, watched by its length"
+        return _numeric(rows, replace(feature, kind="text", note=note))
     if len(found) > CATEGORY_LIMIT:
         return f"has {len(found)} categories, more than {CATEGORY_LIMIT}"
-    total = sum(count for _, count in found)
     frequent = [(name, count) for name, count in found if count >= _RARE * total]
     rare = sorted(name for name, count in found if count < _RARE * total)
     counts = (*(count for _, count in frequent), total - sum(count for _, count in frequent), 0)
     column = CategoricalColumn(
         kind="categorical",
+        note=feature.note,
+        singletons=singletons,
         categories=tuple(name for name, _ in frequent),
         rare=tuple(rare),
         counts=counts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,24 @@ _KINDS = {
     "categorical": "categorical",
     "integer_category": "categorical",
     "boolean": "categorical",
+    "text": "text",
+    "timestamp": "timestamp",
 }
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as the data has it: `kind` is numeric or categorical, or None with the reason in `note`."""
+    """A feature as the data has it, and in `note` why it was taken for that.
+
+    `kind` is numeric, categorical, text or timestamp, None where it is not watched; `sure` where the
+    configuration says so.
+    """
 
     name: str
     path: str
     kind: str | None
     note: str
+    sure: bool = False
 
 
 class Rows:
@@ -113,8 +120,8 @@ class Rows:
         return Judged(times, scores, classes, details, known)
 
     def numbers(self, feature: Feature) -> tuple[FloatArray, Any]:
-        """Values of a numeric feature, shape (n,), and where they are missing."""
-        column = self._column(f"f {feature.name}")
+        """Numbers of a feature, shape (n,), and where they are missing: of a text its length in characters."""
+        column = self._column(f"f {feature.name}", sql.characters if feature.kind == "text" else str)
         return np.asarray(np.ma.filled(column, np.nan), np.float64), np.ma.getmaskarray(column)
 
     def category_counts(self, feature: Feature) -> list[tuple[str, int]]:
@@ -156,10 +163,9 @@ class Rows:
         ).fetchall()
         return tuple(row[0] for row in found)
 
-    def _column(self, name: str) -> Any:
-        return self._db.execute(f"SELECT {sql.name(name)} AS value FROM rows ORDER BY row").fetchnumpy()[
-            "value"
-        ]
+    def _column(self, name: str, of: Callable[[str], str] = str) -> Any:
+        query = f"SELECT {of(sql.name(name))} AS value FROM rows ORDER BY row"
+        return self._db.execute(query).fetchnumpy()["value"]
 
     def _find_features(self) -> Iterator[Feature]:
         configured = self._model.predictions.fields.features
@@ -207,13 +213,17 @@ class Rows:
         if name in OWN_COLUMNS:
             return Feature(name, path, None, "the name stands for the model's own column")
         if own is not None and own.kind is not None:
-            return Feature(name, path, _KINDS.get(own.kind), f"configured as {own.kind}")
-        if kind.startswith(_NUMBERS):
+            return Feature(name, path, _KINDS.get(own.kind), f"configured as {own.kind}", sure=True)
+        if kind in _NUMBERS or kind.startswith("DECIMAL"):
             return Feature(name, path, "numeric", f"numbers ({kind})")
         if kind == "BOOLEAN":
             return Feature(name, path, "categorical", "truth values")
         if kind in ("VARCHAR", "JSON") or kind.startswith("ENUM"):
             return Feature(name, path, "categorical", "text")
+        if kind.startswith("TIMESTAMP") or kind == "DATE":
+            return Feature(name, path, "timestamp", f"time stamps ({kind}), watched by their age in seconds")
+        if kind == "UUID":
+            return Feature(name, path, "text", "identifiers, watched by their length")
         return Feature(name, path, None, f"{kind} is not watched")
 
     def _load(self, since: int | None, until: int | None) -> None:
@@ -326,4 +336,7 @@ class Rows:
     def _value(self, feature: Feature) -> str:
         if feature.kind == "numeric":
             return f"try_cast({self._place(feature.path)} AS DOUBLE)"
+        if feature.kind == "timestamp":
+            own = self._model.predictions.fields.timestamp
+            return sql.age(*(sql.microseconds(self._text(path)) for path in (own, feature.path)))
         return self._text(feature.path)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_exporter.drift import Column, comparison, reference_cells
-from ml_exporter.profile import Floor, Noise
+from ml_exporter.profile import Floor, Noise, NumericColumn
 from ml_exporter.profile_answers import digits
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.distance import Comparison, Method
@@ -88,7 +88,7 @@ def noise_of(
     `codes` are n rows' cells, `chunks` by window the number of each row's chunk, -1 for none.
     """
     tables = floors.of(name, column, methods)
-    counts = {window: _chunk_counts(column, codes, chunk) for window, chunk in chunks.items()}
+    counts = {window: chunk_counts(column, codes, chunk) for window, chunk in chunks.items()}
     found = {}
     for method in methods:
         largest = {window: _largest(column, method, counts[window]) for window in counts}
@@ -101,13 +101,24 @@ def noise_of(
     return found
 
 
-def _chunk_counts(column: Column, codes: IntArray, chunk: IntArray) -> IntArray:
+def chunk_counts(column: Column, codes: IntArray, chunk: IntArray) -> IntArray:
     """Rows of each chunk by cell, of chunks with rows enough."""
     number, cells = int(chunk.max()) + 1, column.size + 1
     counted = (chunk >= 0) & (codes < cells)
     counts = np.bincount(chunk[counted] * cells + codes[counted], minlength=number * cells)
     table: IntArray = counts.reshape(number, cells)
     return np.asarray(table[table.sum(axis=1) >= MINIMUM_CHUNK_ROWS])
+
+
+def worst_shares(column: Column, counts: IntArray) -> dict[str, float]:
+    """The largest share of missing values, and of outliers, in one of the chunks; nothing of too few."""
+    if len(counts) < MINIMUM_CHUNKS:
+        return {}
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    worst = {"missing": digits(shares[:, -1].max())}
+    if isinstance(column, NumericColumn) and column.fences is not None:
+        worst["outlier"] = digits(shares[:, list(column.outlying)].sum(axis=1).max())
+    return worst
 
 
 def _largest(column: Column, method: Method, counts: IntArray) -> float | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ml_exporter.profile import NumericColumn, Profile
-from ml_exporter.profile_data import Feature
 from ml_exporter.profile_noise import MINIMUM_CHUNKS
 
 
-def print_profile(profile: Profile, features: Sequence[Feature], path: Path) -> None:
+def print_profile(profile: Profile, path: Path) -> None:
     """Print what was seen, and where it was written to."""
     console = Console()
-    notes = {feature.name: feature.note for feature in features}
     table = Table(
         "column",
         "taken for",
@@ -31,9 +30,10 @@ def print_profile(profile: Profile, features: Sequence[Feature], path: Path) -> 
             values = f"{column.minimum:.5g} to {column.maximum:.5g}"
         else:
             values = f"{len(column.categories)} and {len(column.rare)} rare ones"
-        table.add_row(name, column.kind, notes.get(name, "the model's own"), f"{share:.1%}", values)
+        because = escape(column.note) or "the model's own"
+        table.add_row(escape(name), column.taken_for, because, f"{share:.1%}", values)
     for name, reason in profile.ignored.items():
-        table.add_row(name, "ignored", reason, "", "")
+        table.add_row(escape(name), "ignored", escape(reason), "", "")
     console.print(table)
     for warning in _warnings(profile):
         console.print(f"warning: {warning}", markup=False, highlight=False)

@@ -120,6 +120,16 @@ def category(expression: str, values: Sequence[str]) -> str:
     return f"CASE WHEN {expression} IS NULL THEN {missing} ELSE {code(expression, values, unseen)} END::USMALLINT"
 
 
+def characters(expression: str) -> str:
+    """Return the length of a text in characters, as a number."""
+    return f"length({expression})::DOUBLE"
+
+
+def age(now: str, time: str) -> str:
+    """Return the seconds from one time to another, both in microseconds."""
+    return f"({now} - {time}) / 1e6"
+
+
 def enumeration(type_name: str, values: Sequence[str]) -> str:
     """Return the statement that makes a type for `member`: codes by hashing instead of by search."""
     return f"CREATE TEMP TYPE {name(type_name)} AS ENUM ({', '.join(map(text, values))})"

@@ -144,7 +144,8 @@ def test_features_are_below_their_object_or_where_they_are_listed() -> None:
 
 
 def test_the_model_s_own_columns_are_no_features() -> None:
-    numbers, categories, values = feature_paths(model(), [layout(), Layout(None)])
-    assert numbers == {"x": "features.x"}
-    assert categories == {"c": "features.c"}
-    assert values == {"c": ["blue", "teal", "moss"]}
+    found = feature_paths(model(), [layout(), Layout(None)])
+    assert found.numbers == {"x": "features.x"}
+    assert found.categories == {"c": "features.c"}
+    assert found.values == {"c": ["blue", "teal", "moss"]}
+    assert found.texts == found.stamps == {}

@@ -13,7 +13,7 @@ from ml_exporter.groups import Counts, Groups, count, merged, table
 from ml_exporter.hours import by_hour
 from ml_exporter.layout import Cells, Layout
 from ml_exporter.profile import NumericColumn
-from ml_exporter.sources.batch import ABSENT, INVALID, POSITIVE, ClassArray, Predictions
+from ml_exporter.sources.batch import ABSENT, INVALID, POSITIVE, ClassArray, Numbers, Predictions
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 from ml_exporter.tally import LATENCY_BOUNDS, input_shape
 
@@ -90,7 +90,7 @@ def _codes(rows: Predictions, layout: Layout) -> Iterator[tuple[str, IntArray, B
     """Give each column's codes, and which rows they are of where not all of them."""
     # Versions may differ in a feature's kind; a column of the other kind is not counted.
     for cells in layout.numeric():
-        if cells.name in rows.numbers:
+        if numbers_of(rows, cells) is not None:
             yield cells.name, numeric_codes(rows, cells), None
     for cells in layout.categorical():
         if cells.name in rows.categories:
@@ -127,9 +127,16 @@ def _estimated(rows: Predictions, layout: Layout, group: IntArray, n: int) -> In
     return found.reshape(n, bins, classes)
 
 
+def numbers_of(rows: Predictions, cells: Cells) -> Numbers | None:
+    """The numbers of a numeric feature, None where the block does not have it as one of this kind."""
+    assert isinstance(cells.column, NumericColumn)
+    return rows.derived(cells.column.source).get(cells.name)
+
+
 def numeric_codes(rows: Predictions, cells: Cells) -> IntArray:
     """Codes of a numeric feature."""
-    column = rows.numbers[cells.name]
+    column = numbers_of(rows, cells)
+    assert column is not None
     codes = cells.numeric_codes(column.values, column.missing)
     if column.wrong_type is not None:
         codes[column.wrong_type] = cells.invalid
@@ -150,7 +157,8 @@ def _outside(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntA
     for cells in layout.numeric():
         # The predicted number of a regression stands where other models have their score.
         values = rows.scores if cells.name in ("score", "prediction") else None
-        values = rows.numbers[cells.name].values if cells.name in rows.numbers else values
+        numbers = numbers_of(rows, cells)
+        values = numbers.values if numbers is not None else values
         if values is not None:
             low, high = layout.limits[cells.name]
             beyond = (values < low) | (values > high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ml_exporter.counting import count_inputs
 from ml_exporter.forms import label_form, prediction_form
 from ml_exporter.groups import Counts
 from ml_exporter.layout import Layout
-from ml_exporter.profile import CategoricalColumn, NumericColumn
+from ml_exporter.profile import NumericColumn
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import Labels, Outcomes, Predictions
 from ml_exporter.sources.blocks import Block
@@ -59,17 +60,20 @@ class PredictionReader:
         self._latency_limit = model.latency.limit if model.latency else None
         self._keep_letters = model.dead_letter is not None
         self._segment_names = model.segments
-        numbers, categories, values = feature_paths(model, layouts.values())
+        paths = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
             _fields(model),
             prediction_form(model, layouts),
-            numbers,
-            categories,
-            values,
+            paths.numbers,
+            paths.categories,
+            paths.values,
             _known_versions(model, layouts),
             model.predictions.format,
-            {name: feature_path(model, name) for name in model.segments if name not in categories},
+            {name: feature_path(model, name) for name in model.segments if name not in paths.categories},
             database,
+            paths.texts,
+            paths.stamps,
+            {name: column.regex for name, column in model.columns.items() if column.regex},
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -86,8 +90,7 @@ class PredictionReader:
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if len(rows) else None
         counts, outside = self._count(rows, clock if clock is not None else newest or 0)
-        # What is counted is not needed any more, and is most of what a block has.
-        rows = replace(rows, numbers={}, categories={}, segments=self._segments(rows))
+        rows = replace(rows.without_features(), segments=self._segments(rows))
         return Delta("predictions", block.end, +outcomes, newest, counts, outside, rows, letters=letters)
 
     def _segments(self, rows: Predictions) -> dict[str, tuple[IntArray, Sequence[str]]]:
@@ -139,24 +142,31 @@ class LabelReader:
         return Delta("labels", block.end, +outcomes, newest, {}, labels=rows, letters=letters)
 
 
-def feature_paths(
-    model: Model, layouts: Iterable[Layout]
-) -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
-    """Return where numeric and categorical features stand in a record, and each category's values."""
-    numbers: dict[str, str] = {}
-    categories: dict[str, str] = {}
-    values: dict[str, list[str]] = {}
+class FeaturePaths(NamedTuple):
+    """Where features stand in a record: numbers, texts and time stamps, and categories with their values."""
+
+    numbers: dict[str, str]
+    texts: dict[str, str]
+    stamps: dict[str, str]
+    categories: dict[str, str]
+    values: dict[str, list[str]]
+
+
+def feature_paths(model: Model, layouts: Iterable[Layout]) -> FeaturePaths:
+    """Return where the columns of profiles stand in a record; versions may differ in a column's kind."""
+    found = FeaturePaths({}, {}, {}, {}, {})
+    sources = {"number": found.numbers, "text": found.texts, "timestamp": found.stamps}
     for layout in layouts:
         for name, cells in layout.cells.items():
             if name in OWN_COLUMNS:
                 continue
             if isinstance(cells.column, NumericColumn):
-                numbers[name] = feature_path(model, name)
-            elif isinstance(cells.column, CategoricalColumn):
-                categories[name] = feature_path(model, name)
-                known = chain(values.get(name, ()), cells.column.categories, cells.column.rare)
-                values[name] = list(dict.fromkeys(known))
-    return numbers, categories, values
+                sources[cells.column.source][name] = feature_path(model, name)
+            else:
+                found.categories[name] = feature_path(model, name)
+                known = chain(found.values.get(name, ()), cells.column.categories, cells.column.rare)
+                found.values[name] = list(dict.fromkeys(known))
+    return found
 
 
 def feature_path(model: Model, name: str) -> str:

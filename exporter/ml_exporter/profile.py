@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ml_exporter.sources.batch import Source
 from ml_exporter.stats.estimation import Calibration
 from ml_exporter.stats.expected_loss import ExpectedLoss
 from ml_exporter.stats.noise import FloorTable
@@ -56,9 +57,6 @@ class Noise(_Frozen):
         """The sampling noise as a function of the numbers of rows."""
         floor = self.floor
         return FloorTable(self.method, floor.quantile, floor.sizes, floor.ratios, floor.scaled)
-
-
-Source: TypeAlias = Literal["number", "text", "timestamp"]
 
 
 class NumericColumn(_Frozen):

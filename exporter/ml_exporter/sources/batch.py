@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 NEGATIVE, POSITIVE, ABSENT, INVALID = 0, 1, -1, -2
 """Codes of classes: the first two (all that a binary model has), none given, and a value that is none."""
 
+
+Source: TypeAlias = Literal["number", "text", "timestamp"]
+"""What the number of a numeric column is made of."""
 
 BINARY_CLASSES = ("negative", "positive")
 
@@ -68,6 +71,8 @@ class Predictions:
     length + 1 for missing. `times`, `scores`, `classes` and `details` as in Outputs, `classes` and
     labels being codes into `class_names`, one more for a class that is not among them. `segments`
     has those that are no categories: codes into the values given, then "other" and "missing".
+    `lengths` of texts are in characters, `ages` of time stamps in seconds; `differing` is true where a
+    text does not match the pattern that its column has.
     """
 
     ids: np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -85,6 +90,9 @@ class Predictions:
     details: FloatArray | None = None
     class_names: tuple[str, ...] = BINARY_CLASSES
     segments: Mapping[str, tuple[IntArray, Sequence[str]]] = field(default_factory=dict)
+    lengths: Mapping[str, Numbers] = field(default_factory=dict)
+    ages: Mapping[str, Numbers] = field(default_factory=dict)
+    differing: Mapping[str, BoolArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.times.size)
@@ -107,7 +115,18 @@ class Predictions:
             None if self.details is None else self.details[rows],
             self.class_names,
             {name: (codes[rows], names) for name, (codes, names) in self.segments.items()},
+            {name: column.take(rows) for name, column in self.lengths.items()},
+            {name: column.take(rows) for name, column in self.ages.items()},
+            {name: found[rows] for name, found in self.differing.items()},
         )
+
+    def derived(self, source: Source) -> Mapping[str, Numbers]:
+        """The columns whose numbers are those of the record, or come from a text or a time stamp."""
+        return {"number": self.numbers, "text": self.lengths, "timestamp": self.ages}[source]
+
+    def without_features(self) -> Predictions:
+        """The same rows without what is only counted, which is most of what a block has."""
+        return replace(self, numbers={}, categories={}, lengths={}, ages={}, differing={})
 
 
 @dataclass(frozen=True)

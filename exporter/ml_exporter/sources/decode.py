@@ -49,8 +49,10 @@ class PredictionDecoder:
     `answers` says how an answer stands in a record. `numbers` and `categories` map feature names to
     dotted paths; `values` has each category column's list; `segments` maps names of segments that are
     no categories to their paths; `versions` are names that are known beforehand; `database` is shared
-    by decoders. Raises ValueError where the paths contradict each other. Not for use by two threads at
-    once.
+    by decoders. Raises ValueError where the paths contradict each other. `texts` and `stamps` are as
+    `numbers` and have the columns whose number is a text's length, or a time stamp's age; `patterns` has a
+    regular expression (of RE2) for each column of text whose values must match it. Not for use by two
+    threads at once.
     """
 
     def __init__(
@@ -64,17 +66,24 @@ class PredictionDecoder:
         form: str = "jsonl",
         segments: Mapping[str, str] = {},
         database: Database | None = None,
+        texts: Mapping[str, str] = {},
+        stamps: Mapping[str, str] = {},
+        patterns: Mapping[str, str] = {},
     ) -> None:
         self._fields = fields
         self._answers = answers
         self._numbers = dict(numbers)
+        self._texts = dict(texts)
+        self._stamps = dict(stamps)
+        self._patterns = dict(patterns)
         self._categories = dict(categories)
         self._values = values
         self._versions = Names(fields.version, versions, VERSION_CODES) if fields.version else None
         self._segments = {name: Names(path, (), SEGMENT_CODES) for name, path in segments.items()}
         self._types = self._column_types()
         lists = {f"c {name}": values[name] for name in categories}
-        self._reader = READERS[form](self._types, _times(fields), lists, database)
+        times = [*_times(fields), *self._stamps.values()]
+        self._reader = READERS[form](self._types, times, lists, database)
         self._select = self._expressions()
         self._reasons: IntArray = np.zeros(0, np.int64)
 
@@ -103,8 +112,10 @@ class PredictionDecoder:
         numbers = (fields.latency_seconds, *answers.numbers, *self._numbers.values())
         segments = (names.path for names in self._segments.values())
         texts = (fields.timestamp, fields.id, fields.version, fields.error, *answers.texts, *segments)
+        columns = (self._categories, self._texts, self._stamps)
         types = {path: "DOUBLE" for path in numbers if path}
-        return types | {path: "VARCHAR" for path in (*texts, *self._categories.values()) if path}
+        types |= {path: "VARCHAR" for path in texts if path}
+        return types | {path: "VARCHAR" for paths in columns for path in paths.values()}
 
     def _expressions(self) -> dict[str, str]:
         fields, column = self._fields, self._reader.column
@@ -121,6 +132,18 @@ class PredictionDecoder:
         select |= {f"n {name}": self._number(path) for name, path in self._numbers.items()}
         for name, path in self._categories.items():
             select[f"c {name}"] = sql.member(column(path), f"c {name}", len(self._values[name]))
+        return select | self._derived()
+
+    def _derived(self) -> dict[str, str]:
+        """Numbers that are made of something else, and whether texts are what they must be."""
+        column, time = self._reader.column, self._reader.time
+        select = {f"l {name}": sql.characters(column(path)) for name, path in self._texts.items()}
+        for name, path in self._stamps.items():
+            select[f"a {name}"] = sql.age(time(self._fields.timestamp or ""), time(path))
+            select[f"t {name}"] = f"{column(path)} IS NOT NULL"
+        for name, path in ({**self._categories, **self._texts}).items():
+            if name in self._patterns:
+                select[f"r {name}"] = sql.differs(column(path), self._patterns[name])
         return select
 
     def _names(self) -> dict[str, str]:
@@ -183,6 +206,9 @@ class PredictionDecoder:
             answered.details,
             answered.class_names,
             self._segment_columns(columns),
+            {name: _numbers(columns[f"l {name}"], None) for name in self._texts},
+            {name: _ages(columns[f"a {name}"], columns[f"t {name}"]) for name in self._stamps},
+            {name: columns[f"r {name}"] for name in self._patterns if f"r {name}" in columns},
         )
 
 
@@ -261,3 +287,9 @@ def _numbers(column: Any, wrong: BoolArray | None) -> Numbers:
         return Numbers(np.ma.getdata(column), None, None)
     absent = np.ma.getmaskarray(column)
     return Numbers(column.filled(np.nan), absent if wrong is None else absent & ~wrong, wrong)
+
+
+def _ages(column: Any, given: BoolArray) -> Numbers:
+    """Return ages where there is a time stamp; what is there and is none has a wrong type."""
+    wrong = np.ma.getmaskarray(column) & given
+    return _numbers(column, wrong if wrong.any() else None)

@@ -130,6 +130,11 @@ def age(now: str, time: str) -> str:
     return f"({now} - {time}) / 1e6"
 
 
+def differs(expression: str, pattern: str) -> str:
+    """Return whether a text is there and the whole of it does not match a regular expression (of RE2)."""
+    return f"coalesce(NOT regexp_full_match({expression}, {text(pattern)}), false)"
+
+
 def enumeration(type_name: str, values: Sequence[str]) -> str:
     """Return the statement that makes a type for `member`: codes by hashing instead of by search."""
     return f"CREATE TEMP TYPE {name(type_name)} AS ENUM ({', '.join(map(text, values))})"

@@ -39,15 +39,7 @@ _OF_PROCESSES = (
     "How many threads do the processes have?",
 )
 _SEASON = "How far is the last hour from the same hour of earlier weeks?"
-_TRAFFIC_NO_PROCESS = "the demo watches no process"
-_OF_PROCESSES = (
-    "Which processes run, and since when?",
-    "How many cores do the processes take?",
-    "How much memory do the processes take?",
-    "How many files do the processes have open?",
-    "How many threads do the processes have?",
-)
-_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
+_TRAFFIC_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
 EMPTY_ON_A_CALM_DEMO = {
     **{
         f"{board}: annotation Firing alerts": _CALM for board in (_FLEET, _MODEL, _DRIFT, _SERVING, _EXPORTER)

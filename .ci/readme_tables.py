@@ -87,7 +87,7 @@ MEANINGS = {
     "models[].detectors": "detectors of concept drift: `ecusum`, `page_hinkley`, `ddm`, `adwin`",
     "models[].tol": "share of errors beyond what the profile expects that `ecusum` tolerates",
     "models[].processes": "the groups of `host.processes` that serve the model",
-    "models[].retrain": "how retraining is asked for",
+    "models[].retrain": "how `ml_exporter hook` asks for retraining: `url`; `headers`: a file for the value of each; `secret_file`: signs requests; `cooldown` (1d) between requests; `max_per_week`; `max_age`: as the key below the model",
     "models[].dead_letter": "file for rejected records with their reasons: `path`, `max_bytes` (64MiB; once that is full it becomes `path`.1)",
 }
 SPEED_COLUMNS = ("| of yardstick |", "| steady state |", "| times ours |")

@@ -18,6 +18,9 @@ from ml_exporter import __version__, log
 from ml_exporter.check import report_check
 from ml_exporter.config import ConfigError, load
 from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.hook.app import create_app as create_hook_app
+from ml_exporter.hook.start import Options, check_host
+from ml_exporter.hook.start import build as build_hook
 from ml_exporter.profile import ProfileError, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
@@ -58,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _command(commands, "check", _check, "validate config, profiles and paths; print series per family")
     _add_profile(_command(commands, "profile", _profile, "build a reference profile from a prediction log"))
+    _add_hook(_command(commands, "hook", _hook, "receive Alertmanager's webhook and ask for retraining"))
     return root
 
 
@@ -115,6 +119,11 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
             default=True,
             help=f"watch the {name}",
         )
+    _add_log(command)
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("--log.level", dest="level", choices=log.LEVELS, default="info", help="least severe events to log")
     add("--log.format", dest="style", choices=("logfmt", "json"), default="logfmt", help="form of a log line")
 
@@ -144,11 +153,49 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
     add("data", nargs="+", type=Path, metavar="DATA", help="files in the shape of the prediction log")
 
 
+def _add_hook(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen",
+        default="127.0.0.1:10478",
+        metavar="HOST:PORT",
+        help="address to serve on",
+    )
+    add(
+        "--web.bearer-token-file",
+        dest="token",
+        type=Path,
+        metavar="FILE",
+        help="token that Alertmanager has to send; needed beyond loopback",
+    )
+    add(
+        "--exporter.url",
+        dest="exporter",
+        default="http://127.0.0.1:10477/metrics",
+        metavar="URL",
+        help="the exporter's page, which has to show what an alert says",
+    )
+    add(
+        "--exporter.authorization-file",
+        dest="authorization",
+        type=Path,
+        metavar="FILE",
+        help="Authorization header for the exporter's page",
+    )
+    add(
+        "--state.file",
+        dest="state",
+        type=Path,
+        metavar="FILE",
+        help="what was asked for, over restarts; hook.db beside exporter.state where left out",
+    )
+    add("--dry-run", action="store_true", help="log what would be sent, and send and keep nothing")
+    _add_log(command)
+
+
 def _serve(flags: argparse.Namespace) -> int:
-    # From the first moment on, so that being stopped while starting is a clean end as well.
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stopped_by_signals()
     # The state and its log hold what models answered: nobody else's business.
     os.umask(0o077)
     # A scrape needs the interpreter many times; with the default of 5 ms each turn, one that comes while
@@ -179,6 +226,34 @@ def _serve(flags: argparse.Namespace) -> int:
     stop.wait()
     server.stop()
     service.stop()
+    return 0
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Return what is set once the process is to end.
+
+    From the first moment on, so that being stopped while starting is a clean end as well.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _hook(flags: argparse.Namespace) -> int:
+    stop = _stopped_by_signals()
+    os.umask(0o077)
+    logger = log.configure(flags.level, flags.style)
+    host, port = parse_listen_address(flags.listen)
+    check_host(host, guarded=flags.token is not None)
+    options = Options(flags.exporter, flags.authorization, flags.state, flags.token, flags.dry_run)
+    hook = build_hook(load(flags.config), options, logger)
+    server = serve(create_hook_app(hook, logger, flags.token), host, port)
+    hook.start()
+    logger.info("listening on %s:%d", *server.address)
+    stop.wait()
+    server.stop()
+    hook.stop()
     return 0
 
 

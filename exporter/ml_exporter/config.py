@@ -67,7 +67,6 @@ WITHOUT_EFFECT = (
     "models[].multivariate",
     "models[].health.limits",
     "models[].processes",
-    "models[].retrain",
     "models[].slo.page",
 )
 _COLUMN_KEYS_WITHOUT_EFFECT = ("allowed", "regex", "not_null", "importance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from ml_exporter.stats.regression import REGRESSION_METRICS
 
 # Error budgets that burn 14.4 times too fast are gone in 2 days of 30: the fastest pair that pages.
 FASTEST_BURN = 14.4
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 MOST_SEGMENTS, MOST_VALUES = 8, 250
 """A row that waits keeps a byte for each of its segments' values."""
 
@@ -100,6 +102,7 @@ def check_model(model: Model, at: Location) -> Iterator[Finding]:
         _lists,
         _columns,
         _dead_letter,
+        _retrain,
     )
     for check in checks:
         for found in check(model):
@@ -256,3 +259,10 @@ def _dead_letter(model: Model) -> Iterator[Finding]:
         yield Finding(
             ("dead_letter", "path"), "is read as a log too", "name a file that no log's path matches"
         )
+
+
+def _retrain(model: Model) -> Iterator[Finding]:
+    for name in model.retrain.headers if model.retrain else ():
+        if not _HEADER_NAME.fullmatch(name):
+            remedy = "write one such as Authorization, and the file that holds its value"
+            yield Finding(("retrain", "headers", name), "is not the name of a header", remedy)

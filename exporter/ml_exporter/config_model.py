@@ -273,6 +273,12 @@ class Model(Section):
         return self.labels.maturity if self.labels else 0.0
 
     @property
+    def oldest(self) -> float | None:
+        """Age in seconds above which the champion is to be retrained: the shorter one given, None without any."""
+        given = (self.max_age, self.retrain.max_age if self.retrain else None)
+        return min((age for age in given if age is not None), default=None)
+
+    @property
     def label_field(self) -> str | None:
         """Where the label stands in the prediction's record; None where a label log is configured."""
         return None if self.labels else self.predictions.fields.label

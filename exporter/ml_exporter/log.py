@@ -43,4 +43,6 @@ def configure(level: str, style: Literal["logfmt", "json"]) -> logging.Logger:
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    # What it warns of has URLs in it, and they may have passwords.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     return logger

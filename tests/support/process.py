@@ -1,4 +1,4 @@
-"""The real `ml_exporter serve` in a process of its own."""
+"""The real `ml_exporter serve`, or another command that listens, in a process of its own."""
 
 from __future__ import annotations
 
@@ -35,22 +35,23 @@ class Exporter:
 
     config: Path
     flags: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("serve", "--no-collector.host", "--no-collector.process")
     log: Path = field(init=False)
     port: int = 0
 
     def __post_init__(self) -> None:
-        self.log = self.config.with_name("exporter.log")
+        self.log = self.config.with_name(f"{self.command[0]}.log")
 
     def start(self) -> Self:
         """Start it on a free port, and wait until it answers."""
         arguments = [
-            "serve",
+            *self.command,
             "--config.file",
             str(self.config),
             "--web.listen-address",
             f"127.0.0.1:{self.port}",
         ]
-        arguments += ["--no-collector.host", "--no-collector.process", *self.flags]
+        arguments += self.flags
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*PROGRAM, *arguments], stdout=log, stderr=log)

@@ -449,8 +449,23 @@ EXPORTER = (
     _gauge("ml_exporter_start_time_seconds", "", "When the exporter was started, as a Unix time."),
 )
 
+RETRAINING = (
+    _counter(
+        "ml_retrain_requests_total",
+        "model result",
+        "What became of alerts that ask for retraining: success, refused, failed, or not asked for because "
+        "unconfirmed, duplicate, cooldown, weekly_limit or dry_run. Served by `ml_exporter hook`.",
+    ),
+    _gauge(
+        "ml_retrain_last_request_timestamp_seconds",
+        "model",
+        "When retraining was last asked for and accepted, as a Unix time. Served by `ml_exporter hook`.",
+    ),
+)
+"""What the hook serves on a page of its own."""
+
 CATALOGUE: tuple[Entry, ...] = (
-    MODELS + TRAFFIC + LABELS + QUALITY + DRIFT + HEALTH + REASONS + HOST + EXPORTER
+    MODELS + TRAFFIC + LABELS + QUALITY + DRIFT + HEALTH + REASONS + HOST + EXPORTER + RETRAINING
 )
 _BY_NAME = {entry.name: entry for entry in CATALOGUE}
 

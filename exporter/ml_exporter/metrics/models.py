@@ -20,8 +20,8 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
     """Add a model's info, targets and limits."""
     families.add("ml_model_info", (model.name, model.task, model.team), 1)
     families.add("ml_prediction_age_limit_seconds", (model.name,), model.prediction_age_limit)
-    if model.max_age is not None:
-        families.add("ml_model_max_age_seconds", (model.name,), model.max_age)
+    if model.oldest is not None:
+        families.add("ml_model_max_age_seconds", (model.name,), model.oldest)
     if model.slo is not None:
         families.add("ml_slo_objective_ratio", (model.name,), model.slo.objective)
     if model.label_delay_limit is not None:

@@ -1,0 +1,106 @@
+"""The command as a process, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from tests.hook.world import MODEL, Outside, message, outside
+from tests.support.process import Exporter, wait_for
+from tests.support.site import model
+
+from ml_exporter.cli import main
+
+
+@pytest.fixture
+def server() -> Iterator[Outside]:
+    with outside() as running:
+        yield running
+
+
+def written(folder: Path, **retrain: Any) -> Path:
+    """Write a configuration with a hook, and its secrets."""
+    path = folder / "config.yml"
+    models = [model(retrain={"url": "http://127.0.0.1:9/", **retrain})]
+    path.write_text(yaml.safe_dump({"exporter": {"state": "var/state.duckdb"}, "models": models}))
+    (folder / "token").write_text("the-token")
+    return path
+
+
+def hook(config: Path, server: Outside, *flags: str) -> Exporter:
+    return Exporter(config, ("--exporter.url", f"{server.url}/metrics", *flags), ("hook",))
+
+
+def notify(running: Exporter, **headers: str) -> int:
+    url = f"http://127.0.0.1:{running.port}/alerts"
+    return requests.post(url, json=message(), headers=headers, timeout=10).status_code
+
+
+def test_a_killed_hook_asks_once_and_ends_cleanly(server: Outside, tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("Basic for-the-page")
+    config = written(tmp_path, url=f"{server.url}/start")
+    flags = (
+        "--exporter.authorization-file",
+        str(tmp_path / "page"),
+        "--web.bearer-token-file",
+        str(tmp_path / "token"),
+    )
+    with hook(config, server, *flags) as running:
+        assert notify(running) == 401
+        assert notify(running, Authorization="Bearer the-token") == 202
+        wait_for(lambda: running.samples().get(f"ml_retrain_requests_total{{{MODEL},success}}") == 1)
+        asked = running.samples()[f"ml_retrain_last_request_timestamp_seconds{{{MODEL}}}"]
+        running.kill()
+        running.start()
+        assert running.samples()[f"ml_retrain_last_request_timestamp_seconds{{{MODEL}}}"] == asked
+        assert notify(running, Authorization="Bearer the-token") == 202
+        wait_for(lambda: running.samples().get(f"ml_retrain_requests_total{{{MODEL},duplicate}}") == 1)
+        code, seconds = running.terminate()
+    assert (code, len(server.got)) == (0, 1)
+    assert seconds < 5
+    assert server.asked_page[0]["Authorization"] == "Basic for-the-page"
+    state = tmp_path / "var" / "hook.db"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    logged = running.logged().decode()
+    assert "Traceback" not in logged
+    assert "retrain.secret_file is not set: requests are not signed" in logged
+    for secret in ("the-token", "for-the-page"):
+        assert secret not in logged
+
+
+def test_a_dry_run_shows_what_it_would_send(server: Outside, tmp_path: Path) -> None:
+    config = written(tmp_path, url=f"{server.url}/start")
+    with hook(config, server, "--dry-run") as running:
+        assert notify(running) == 202
+        wait_for(lambda: running.samples().get(f"ml_retrain_requests_total{{{MODEL},dry_run}}") == 1)
+        assert b"would send" in running.logged()
+        assert running.terminate()[0] == 0
+    assert server.got == []
+    assert not (tmp_path / "var").exists()
+
+
+def test_what_is_missing_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").write_text("\n")
+    config = written(tmp_path, secret_file="gone", headers={"Authorization": "empty"})
+    assert main(["hook", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0"]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/gone: cannot be read (No such file or directory)" in said
+    assert f"{tmp_path}/empty: is empty; write the secret into it" in said
+
+
+def test_without_a_hook_there_is_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(yaml.safe_dump({"models": [model()]}))
+    assert main(["hook", "--config.file", str(config)]) == 1
+    assert "no model has `retrain`, so there is nothing to ask" in capsys.readouterr().err
+
+
+def test_beyond_loopback_it_wants_a_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = written(tmp_path)
+    assert main(["hook", "--config.file", str(config), "--web.listen-address", "0.0.0.0:0"]) == 1
+    assert "lets every machine that can reach it ask for retraining" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -48,3 +49,16 @@ def test_the_containers_folders_are_as_the_provider_expects() -> None:
     folder = grafana["environment"]["GF_PATHS_PROVISIONING"].rsplit("/", 1)[0]
     assert f"./grafana/dashboards:{folder}/dashboards:ro" in grafana["volumes"]
     assert f"./grafana/provisioning:{folder}/provisioning:ro" in grafana["volumes"]
+
+
+def test_the_fleet_is_the_home() -> None:
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text("utf-8"))
+    home = compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == "/etc/grafana/dashboards/fleet.json"
+    assert dashboards()["fleet"]["uid"] == "ml-fleet"
+
+
+def test_the_readme_names_every_dashboard() -> None:
+    section = (REPOSITORY / "README.md").read_text("utf-8").split("\n## Dashboards\n")[1].split("\n## ")[0]
+    named = re.findall(r"^\| [\w ]+ \(`([\w-]+)`\) \|", section, re.MULTILINE)
+    assert sorted(named) == sorted(dashboard["uid"] for dashboard in dashboards().values())

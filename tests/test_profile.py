@@ -18,7 +18,8 @@ from ml_exporter.config import load as load_config
 from ml_exporter.drift import coarse, reference_cells
 from ml_exporter.layout import Cells, Layout
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile, ProfileError, load, save
-from ml_exporter.profile_build import build, numeric
+from ml_exporter.profile_bins import numeric
+from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.stats.result import Value
 

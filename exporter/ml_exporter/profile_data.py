@@ -1,26 +1,32 @@
-"""Rows for a profile: prediction logs of any format as columns, with their labels."""
+"""Rows for a profile: prediction logs of any format as columns, with their labels, however many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 
 from ml_exporter.config import Model
 from ml_exporter.delta import OWN_COLUMNS, feature_path
-from ml_exporter.judged import Judged
 from ml_exporter.profile import ProfileError
-from ml_exporter.profile_source import label_log, place, relation
+from ml_exporter.profile_part import Feature, Part, Table
+from ml_exporter.profile_source import Records, label_log, place
 from ml_exporter.slots import MISSING, Slots
 from ml_exporter.sources import sql
-from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES, ClassArray
-from ml_exporter.stats.arrays import FloatArray, IntArray
+from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES
 
 CATEGORY_LIMIT = 1_000
+BLOCK = 1_000_000
+"""Rows that are in memory at once, and of which a sample has at most about as many."""
+_MEMORY = "300MB"
+_SPREAD = 2_654_435_761
+"""2^32 by the golden ratio: multiples of it fall evenly whatever period the rows have."""
 _NUMBERS = (
     "TINYINT",
     "SMALLINT",
@@ -46,107 +52,86 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Feature:
-    """A feature as the data has it, and in `note` why it was taken for that.
-
-    `kind` is numeric, categorical, text or timestamp, None where it is not watched; `sure` where the
-    configuration says so.
-    """
-
-    name: str
-    path: str
-    kind: str | None
-    note: str
-    sure: bool = False
-
-
 class Rows:
-    """The rows of a model's data files, in time order.
+    """The rows of a model's data files.
 
-    `since` and `until` (microseconds, the latter excluded) cut them. Raises ProfileError with file
-    and remedy where they cannot be read.
+    They are read once, into a table in a temporary folder, and from there column by column, so that
+    memory does not grow with them. `since` and `until` (microseconds, the latter excluded) cut them.
+    Raises ProfileError with file and remedy where they cannot be read.
     """
 
     def __init__(self, model: Model, files: Sequence[Path], since: int | None, until: int | None) -> None:
         self._model = model
-        self._db = duckdb.connect(":memory:")
-        self._db.execute("SET timezone = 'UTC'")
-        self._source = relation(files)
+        folder = tempfile.mkdtemp(prefix="ml-exporter-profile-")
+        self._db = duckdb.connect(
+            str(Path(folder) / "rows.duckdb"), config={"memory_limit": _MEMORY, "temp_directory": folder}
+        )
+        weakref.finalize(self, _remove, self._db, folder)
         try:
-            described = self._db.execute(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
-            self._types = {row[0]: row[1] for row in described}
+            self._db.execute("SET timezone = 'UTC'")
+            self._records = Records(self._db, files)
             self.features = tuple(self._find_features())
             self._details = self._detail_paths()
             self._load(since, until)
             self.classes = self._find_classes()
-            if self._model.task == "multiclass":
+            if model.task == "multiclass":
                 # Probabilities stand in the order of the classes; without one for each they say nothing.
                 complete = set(self.classes) <= self._details.keys()
                 self._details = {name: self._details[name] for name in self.classes if complete}
-        except duckdb.Error as error:
+        except (duckdb.Error, ValueError) as error:
             names = ", ".join(map(str, files))
             raise ProfileError(
                 f"{names}: {str(error).splitlines()[0]}; compare with predictions.fields"
             ) from None
+        self._table = Table(partial(_arrays, self._db), model.task, self.classes, tuple(self._details))
+        self._size, self.first, self.last = self._fetch("SELECT count(*), min(time), max(time) FROM rows")[0]
+        self.labelled = int(self._fetch(f"SELECT count(*) FROM rows WHERE {self._known}")[0][0])
 
     def __len__(self) -> int:
-        row = self._db.execute("SELECT count(*) FROM rows").fetchone()
-        return int(row[0]) if row else 0
+        return int(self._size)
 
-    def times(self) -> IntArray:
-        """Time stamps in microseconds, shape (n,), ascending."""
-        return np.asarray(self._column("time"), np.int64)
+    @cached_property
+    def sample(self) -> Part:
+        """Rows in time order: all of them, or about a million that are spread evenly."""
+        return Part(self._table, _spread("true", len(self)), sort=True)
 
-    def judged(self) -> Judged:
-        """What was answered in n rows and what became of them; classes are codes into `classes`."""
-        times, scores = self.times(), self._numbers("score")
-        details = None
-        if self._details:
-            details = np.stack([self._numbers(f"d {name}") for name in self._details], axis=1)
-        if self._model.task == "regression":
-            none, labels = np.full(times.size, ABSENT, np.int16), self._numbers("label")
-            labels[~np.isfinite(labels)] = np.nan
-            return Judged(times, scores, none, details, labels)
-        classes, codes = (self._codes(name) for name in ("class", "label"))
-        if self._model.task == "multiclass" and details is not None:
-            # As they are read from the log: without one of them there is no score, without any it is missing.
-            lacking = np.isnan(details)
-            scores = np.where(lacking.any(axis=1), np.inf, np.max(details, axis=1))
-            scores[lacking.all(axis=1)] = np.nan
-            derived = (classes == ABSENT) & np.isfinite(scores)
-            classes[derived] = np.argmax(details[derived], axis=1)
-        known = np.where(codes >= 0, codes.astype(np.float64), np.nan)
-        return Judged(times, scores, classes, details, known)
+    @cached_property
+    def known(self) -> Part:
+        """Rows that have a label, in time order: all of them, or about a million that are spread evenly."""
+        return Part(self._table, _spread(self._known, self.labelled), sort=True)
 
-    def numbers(self, feature: Feature) -> tuple[FloatArray, Any]:
-        """Numbers of a feature, shape (n,), and where they are missing: of a text its length in characters."""
-        column = self._column(f"f {feature.name}", sql.characters if feature.kind == "text" else str)
-        return np.asarray(np.ma.filled(column, np.nan), np.float64), np.ma.getmaskarray(column)
+    def blocks(self) -> Iterator[Part]:
+        """All rows, a million at a time."""
+        for start in range(0, len(self), BLOCK):
+            yield Part(self._table, f"rowid >= {start} AND rowid < {start + BLOCK}", sort=False)
 
-    def category_counts(self, feature: Feature) -> list[tuple[str, int]]:
-        """Categories and their rows, most frequent first."""
-        column = sql.name(f"f {feature.name}")
-        return self._db.execute(
-            f"SELECT {column} AS value, count(*) AS n FROM rows WHERE value IS NOT NULL GROUP BY value ORDER BY n DESC, value"
-        ).fetchall()
+    def ends(self, feature: Feature) -> tuple[float, float] | None:
+        """The least and the greatest number of a feature, None where it has none."""
+        own = feature.number
+        low, high = self._fetch(f"SELECT min({own}), max({own}) FROM rows WHERE isfinite({own})")[0]
+        return None if low is None else (low, high)
 
-    def category_codes(self, feature: Feature, values: Sequence[str]) -> IntArray:
-        """Codes of a categorical feature in a list of values, shape (n,); see `sql.category`."""
-        code = sql.category(sql.name(f"f {feature.name}"), values)
-        column = self._db.execute(f"SELECT {code} AS code FROM rows ORDER BY row").fetchnumpy()["code"]
-        return np.asarray(column, np.int64)
+    def category_counts(self, feature: Feature, limit: int) -> tuple[list[tuple[str, int]], int]:
+        """Up to `limit` categories with their rows, most frequent first, and how many there are."""
+        own = sql.name(f"f {feature.name}")
+        found = self._fetch(
+            f"SELECT {own} AS value, count(*) AS n, count(*) OVER () FROM rows WHERE value IS NOT NULL "
+            f"GROUP BY value ORDER BY n DESC, value LIMIT {limit}"
+        )
+        return [(value, n) for value, n, _ in found], found[0][2] if found else 0
 
-    def _numbers(self, name: str) -> FloatArray:
-        return np.asarray(np.ma.filled(self._column(name), np.nan), np.float64)
+    def _fetch(self, statement: str) -> list[Any]:
+        try:
+            return self._db.execute(statement).fetchall()
+        except duckdb.Error as error:
+            raise ProfileError(_trouble(error)) from None
 
-    def _codes(self, name: str) -> ClassArray:
-        """Codes of `class` or `label`, as in `sources.batch`."""
-        if self._model.task == "binary":
-            return np.asarray(self._column(name), np.int16)
-        code = f"CASE WHEN {sql.name(name)} IS NULL THEN {ABSENT} ELSE {sql.code(sql.name(name), self.classes, len(self.classes))} END"
-        column = self._db.execute(f"SELECT {code} AS code FROM rows ORDER BY row").fetchnumpy()["code"]
-        return np.asarray(column, np.int16)
+    @property
+    def _known(self) -> str:
+        """Which rows have a label."""
+        return {"binary": "label >= 0", "regression": "isfinite(label)"}.get(
+            self._model.task, "label IS NOT NULL"
+        )
 
     def _find_classes(self) -> tuple[str, ...]:
         """The classes of the data, the most frequent label first."""
@@ -163,10 +148,6 @@ class Rows:
         ).fetchall()
         return tuple(row[0] for row in found)
 
-    def _column(self, name: str, of: Callable[[str], str] = str) -> Any:
-        query = f"SELECT {of(sql.name(name))} AS value FROM rows ORDER BY row"
-        return self._db.execute(query).fetchnumpy()["value"]
-
     def _find_features(self) -> Iterator[Feature]:
         configured = self._model.predictions.fields.features
         names = (
@@ -175,38 +156,17 @@ class Rows:
             else [sql.parts(path)[-1] for path in configured]
         )
         paths = [feature_path(self._model, name) for name in names]
-        for name, path, kind in zip(names, paths, self._kinds(paths), strict=True):
+        for name, path, kind in zip(names, paths, self._records.kinds(paths), strict=True):
             yield self._feature(name, path, kind)
 
     def _children(self, parent: str) -> list[str]:
-        names = self._names_below(parent)
+        names = self._records.names_below(parent)
         optional = "features" not in self._model.predictions.fields.model_fields_set
-        if names is None and not (optional and parent not in self._types):
+        if names is None and not (optional and parent not in self._records.columns):
             raise ProfileError(
                 f"{parent}: is not an object in the data; name the paths in predictions.fields.features"
             )
         return names or []
-
-    def _names_below(self, parent: str) -> list[str] | None:
-        """The names in an object, or after a prefix of columns; None where there is neither."""
-        prefix = f"{parent}."
-        below = [name.removeprefix(prefix) for name in self._types if name.startswith(prefix)]
-        if below or not self._has(parent):
-            return below or None
-        own = self._place(parent)
-        if self._kinds([parent])[0].startswith("STRUCT"):
-            rows = self._db.execute(f"DESCRIBE SELECT unnest({own}) FROM {self._source}").fetchall()
-            return [row[0] for row in rows]
-        some = f"SELECT count(*) FROM {self._source} WHERE coalesce({own}::VARCHAR, '{{}}') <> '{{}}'"
-        return None if self._db.execute(some).fetchall()[0][0] else []
-
-    def _kinds(self, paths: Sequence[str]) -> list[str]:
-        """Types of what stands at the paths, all at once: each look reads the data."""
-        if not paths:
-            return []
-        values = ", ".join(f"{self._place(path)} AS value_{number}" for number, path in enumerate(paths))
-        found = self._db.execute(f"DESCRIBE SELECT {values} FROM {self._source}").fetchall()
-        return [str(row[1]) for row in found]
 
     def _feature(self, name: str, path: str, kind: str) -> Feature:
         own = self._model.columns.get(name)
@@ -227,24 +187,35 @@ class Rows:
         return Feature(name, path, None, f"{kind} is not watched")
 
     def _load(self, since: int | None, until: int | None) -> None:
+        """Make the table `rows`; where a line is malformed or a value does not fit, read all as text."""
+        self._types: dict[str, str] = {}
+        select = f"SELECT {self._columns()}, {self._label()} AS label"
+        version = self._version_filter()
+        conditions = ["time IS NOT NULL"]
+        conditions += [f"time >= {since}"] if since is not None else []
+        conditions += [f"time < {until}"] if until is not None else []
+        for strict in (True, False):
+            source = f"{select} FROM {self._records.read(self._types, strict)} {version}"
+            try:
+                self._db.execute(
+                    f"CREATE OR REPLACE TABLE rows AS SELECT * {self._derived()}FROM ({source}) "
+                    f"WHERE {' AND '.join(conditions)}"
+                )
+                return
+            except duckdb.Error:
+                if not strict:
+                    raise
+
+    def _columns(self) -> str:
         fields = self._model.predictions.fields
         select = {
             "time": sql.microseconds(self._text(fields.timestamp)),
-            "id": self._text(fields.id) if self._has(fields.id) else "''",
             "score": self._score(fields.score if self._model.task == "binary" else fields.prediction),
             "class": self._class(fields.prediction),
             **{f"d {name}": self._score(path) for name, path in self._details.items()},
             **{f"f {feature.name}": self._value(feature) for feature in self.features if feature.kind},
         }
-        columns = ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in select.items())
-        source = f"SELECT {columns}, {self._label()} AS label FROM {self._source} {self._version_filter()}"
-        conditions = ["time IS NOT NULL"]
-        conditions += [f"time >= {since}"] if since is not None else []
-        conditions += [f"time < {until}"] if until is not None else []
-        self._db.execute(
-            f"CREATE TEMP TABLE rows AS SELECT row_number() OVER (ORDER BY time, id) AS row, * "
-            f"{self._derived()}FROM ({source}) WHERE {' AND '.join(conditions)}"
-        )
+        return ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in select.items())
 
     def _derived(self) -> str:
         """A binary score without a decision decides at one half."""
@@ -263,16 +234,16 @@ class Rows:
         if model.task != "multiclass" or score is None:
             return {}
         if isinstance(score, str):
-            return {name: f"{score}.{sql.escaped(name)}" for name in self._names_below(score) or ()}
+            return {name: f"{score}.{sql.escaped(name)}" for name in self._records.names_below(score) or ()}
         return dict(score)
 
     def _score(self, path: str | Mapping[str, str] | None) -> str:
-        if not isinstance(path, str) or not self._has(path):
+        if not isinstance(path, str) or not self._records.has(path):
             return "NULL::DOUBLE"
-        return f"try_cast({self._place(path)} AS DOUBLE)"
+        return f"try_cast({self._place(path, 'DOUBLE')} AS DOUBLE)"
 
     def _class(self, path: str | None) -> str:
-        if path is None or not self._has(path):
+        if path is None or not self._records.has(path):
             return f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL::VARCHAR"
         return self._answer(self._text(path))
 
@@ -286,7 +257,7 @@ class Rows:
         """Where the label is: in the record, under either name, or in the label log."""
         labels = self._model.labels
         for path in (self._model.predictions.fields.label, labels.fields.label if labels else None):
-            if path is not None and self._has(path):
+            if path is not None and self._records.has(path):
                 return self._class(path)
         none = f"{ABSENT}::TINYINT" if self._model.task == "binary" else "NULL"
         if labels is None or not label_log(self._db, labels, self._label_of("given")):
@@ -305,7 +276,7 @@ class Rows:
 
     def _version_filter(self) -> str:
         model, path = self._model, self._model.predictions.fields.version
-        if not self._has(path):
+        if not self._records.has(path):
             return ""
         version = self._text(path)
         if model.champion:
@@ -313,30 +284,45 @@ class Rows:
         listed = ", ".join(map(sql.text, model.shadow)) or "''"
         return f"WHERE coalesce({version}, '') NOT IN ({listed}) OR {version} IS NULL"
 
-    def _has(self, path: str | None) -> bool:
-        if path is None:
-            return False
-        names = sql.parts(path)
-        if ".".join(names) in self._types:
-            return True
-        if names[0] not in self._types:
-            return False
-        try:
-            self._db.execute(f"DESCRIBE SELECT {sql.path(path)} FROM {self._source}")
-        except duckdb.Error:
-            return False
-        return True
-
-    def _place(self, path: str) -> str:
-        return place(path, self._types)
+    def _place(self, path: str, kind: str) -> str:
+        """The expression of a path that is to be read as a number or as text; text has numbers as well."""
+        if self._types.get(path) != "VARCHAR":
+            self._types[path] = kind
+        return place(path, self._records.columns)
 
     def _text(self, path: str) -> str:
-        return f"CAST({self._place(path)} AS VARCHAR)"
+        return f"CAST({self._place(path, 'VARCHAR')} AS VARCHAR)"
 
     def _value(self, feature: Feature) -> str:
-        if feature.kind == "numeric":
-            return f"try_cast({self._place(feature.path)} AS DOUBLE)"
         if feature.kind == "timestamp":
             own = self._model.predictions.fields.timestamp
             return sql.age(*(sql.microseconds(self._text(path)) for path in (own, feature.path)))
-        return self._text(feature.path)
+        if feature.kind != "numeric":
+            return self._text(feature.path)
+        own = self._place(feature.path, "DOUBLE")
+        return f"CASE WHEN {own} IS NOT NULL THEN coalesce(try_cast({own} AS DOUBLE), 'nan'::DOUBLE) END"
+
+
+def _spread(condition: str, rows: int) -> str:
+    """A condition that about a million of so many rows meet, without a pattern in time."""
+    if rows <= BLOCK:
+        return condition
+    return f"{condition} AND (rowid * {_SPREAD}) % {2**32} < {2**32 * BLOCK // rows}"
+
+
+def _arrays(db: duckdb.DuckDBPyConnection, statement: str) -> Mapping[str, Any]:
+    """Columns of an answer; raises ProfileError where there is no room for them."""
+    try:
+        return db.execute(statement).fetchnumpy()
+    except duckdb.Error as error:
+        raise ProfileError(_trouble(error)) from None
+
+
+def _trouble(error: duckdb.Error) -> str:
+    first = str(error).splitlines()[0]
+    return f"{first}; the rows are kept in {tempfile.gettempdir()}, name a larger folder in TMPDIR"
+
+
+def _remove(db: duckdb.DuckDBPyConnection, folder: str) -> None:
+    db.close()
+    shutil.rmtree(folder, ignore_errors=True)

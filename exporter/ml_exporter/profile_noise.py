@@ -79,19 +79,17 @@ def noise_of(
     name: str,
     column: Column,
     methods: Sequence[Method],
-    codes: IntArray,
     chunks: Mapping[str, IntArray],
     floors: Floors,
 ) -> dict[str, Noise]:
     """What each method shows on a column without drift.
 
-    `codes` are n rows' cells, `chunks` by window the number of each row's chunk, -1 for none.
+    `chunks` are by window the rows of each chunk by cell, of chunks with rows enough.
     """
     tables = floors.of(name, column, methods)
-    counts = {window: chunk_counts(column, codes, chunk) for window, chunk in chunks.items()}
     found = {}
     for method in methods:
-        largest = {window: _largest(column, method, counts[window]) for window in counts}
+        largest = {window: _largest(column, method, counts) for window, counts in chunks.items()}
         data = tables[method.name].to_json()
         floor = Floor(
             quantile=data["quantile"], sizes=data["sizes"], ratios=data["ratios"], scaled=data["scaled"]
@@ -99,15 +97,6 @@ def noise_of(
         worst = {window: digits(value) for window, value in largest.items() if value is not None}
         found[method.name] = Noise(method=method.name, floor=floor, chunks=worst)
     return found
-
-
-def chunk_counts(column: Column, codes: IntArray, chunk: IntArray) -> IntArray:
-    """Rows of each chunk by cell, of chunks with rows enough."""
-    number, cells = int(chunk.max()) + 1, column.size + 1
-    counted = (chunk >= 0) & (codes < cells)
-    counts = np.bincount(chunk[counted] * cells + codes[counted], minlength=number * cells)
-    table: IntArray = counts.reshape(number, cells)
-    return np.asarray(table[table.sum(axis=1) >= MINIMUM_CHUNK_ROWS])
 
 
 def worst_shares(column: Column, counts: IntArray) -> dict[str, float]:

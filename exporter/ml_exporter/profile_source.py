@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -19,28 +19,97 @@ _READERS = {
     ".json": "read_json",
     ".ndjson": "read_json",
 }
-_JSON = "format='newline_delimited', records=true, ignore_errors=true"
+_SHOWN = 100_000
+"""Records of a file that tell which columns it has, and of which types."""
+_JSON = "format='newline_delimited', records=true"
 _LAST = 2**62
 """Later than any time stamp: that of a label that has none."""
 
 
-def relation(files: Sequence[Path]) -> str:
-    """The rows of some files; raises ProfileError where one is missing or of an unknown kind."""
+class Records:
+    """The records of some files: which paths they have, by their first records, and how to read them.
+
+    Raises ProfileError where a file is missing or of an unknown kind.
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+        self._db = db
+        self._reader = _reader(files)
+        self._files = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
+        self._shown = f"{self._reader}({self._files}, union_by_name=true{self._inferred()})"
+        # No rows: its columns and types are what is asked for again and again.
+        db.execute(f"CREATE TEMP TABLE shown AS SELECT * FROM {self._shown} LIMIT 0")
+        self.columns = tuple(row[0] for row in db.execute("DESCRIBE shown").fetchall())
+
+    def has(self, path: str | None) -> bool:
+        """Whether there is anything at a path."""
+        if path is None:
+            return False
+        names = sql.parts(path)
+        if ".".join(names) in self.columns:
+            return True
+        if names[0] not in self.columns:
+            return False
+        try:
+            self._db.execute(f"DESCRIBE SELECT {sql.path(path)} FROM shown")
+        except duckdb.Error:
+            return False
+        return True
+
+    def kinds(self, paths: Sequence[str]) -> list[str]:
+        """Types of what stands at the paths."""
+        if not paths:
+            return []
+        values = ", ".join(f"{place(path, self.columns)} AS value_{i}" for i, path in enumerate(paths))
+        return [str(row[1]) for row in self._db.execute(f"DESCRIBE SELECT {values} FROM shown").fetchall()]
+
+    def names_below(self, parent: str) -> list[str] | None:
+        """The names in an object, or after a prefix of columns; None where there is neither."""
+        prefix = f"{parent}."
+        below = [name.removeprefix(prefix) for name in self.columns if name.startswith(prefix)]
+        if below or not self.has(parent):
+            return below or None
+        own = place(parent, self.columns)
+        if self.kinds([parent])[0].startswith("STRUCT"):
+            return [
+                row[0] for row in self._db.execute(f"DESCRIBE SELECT unnest({own}) FROM shown").fetchall()
+            ]
+        some = f"SELECT count(*) FROM {self._shown} WHERE coalesce({own}::VARCHAR, '{{}}') <> '{{}}'"
+        return None if self._db.execute(some).fetchall()[0][0] else []
+
+    def read(self, types: Mapping[str, str], strict: bool) -> str:
+        """The relation that reads the paths with these types, DOUBLE or VARCHAR.
+
+        A strict one fails at the first line that is malformed and at the first value that does not
+        fit. The other leaves such lines out and has text for all values, so that none is lost.
+        """
+        options = ", union_by_name=true"
+        if self._reader == "read_csv":
+            options += f", header=true, all_varchar=true{'' if strict else ', ignore_errors=true'}"
+        if self._reader == "read_json":
+            typed = {self._key(path): kind if strict else "VARCHAR" for path, kind in types.items()}
+            options += f", {_JSON}, columns={sql.columns(typed)}{'' if strict else ', ignore_errors=true'}"
+        return f"{self._reader}({self._files}{options})"
+
+    def _key(self, path: str) -> str:
+        dotted = ".".join(sql.parts(path))
+        return sql.escaped(dotted) if dotted in self.columns else path
+
+    def _inferred(self) -> str:
+        if self._reader == "read_json":
+            return f", {_JSON}, ignore_errors=true, sample_size={_SHOWN}, map_inference_threshold=-1"
+        return f", header=true, sample_size={_SHOWN}" if self._reader == "read_csv" else ""
+
+
+def _reader(files: Sequence[Path]) -> str:
     suffixes = {_suffix(file) for file in files}
     if len(suffixes) != 1 or not suffixes <= _READERS.keys():
         known = ", ".join(_READERS)
         raise ProfileError(f"{', '.join(map(str, files))}: not files of one known kind; use one of {known}")
-    suffix = suffixes.pop()
     for file in files:
         if not file.exists():
             raise ProfileError(f"{file}: does not exist; name the log files to build the profile from")
-    listed = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
-    options = ", union_by_name=true"
-    if _READERS[suffix] == "read_json":
-        options += f", {_JSON}, sample_size=-1, map_inference_threshold=-1"
-    if _READERS[suffix] == "read_csv":
-        options += ", sample_size=-1"
-    return f"{_READERS[suffix]}({listed}{options})"
+    return _READERS[suffixes.pop()]
 
 
 def place(path: str, columns: Collection[str]) -> str:
@@ -67,7 +136,7 @@ def label_log(db: duckdb.DuckDBPyConnection, labels: Labels, answer: str) -> boo
         text = f"CAST({place(fields.timestamp, columns)} AS VARCHAR)"
         time = f"coalesce({sql.microseconds(text)}, {_LAST})"
     db.execute(
-        "CREATE TEMP TABLE label_log AS SELECT known_id, arg_min(own, (time, own)) AS known_label FROM ("
+        "CREATE TABLE label_log AS SELECT known_id, arg_min(own, (time, own)) AS known_label FROM ("
         f"SELECT known_id, time, {answer} AS own FROM "
         f"(SELECT {known} AS known_id, {time} AS time, {given} AS given FROM {rows})) "
         "WHERE own IS NOT NULL GROUP BY known_id"
@@ -82,7 +151,7 @@ def _label_rows(labels: Labels, paths: Sequence[str]) -> str:
     if labels.format == "csv":
         return f"read_csv({path}, all_varchar=true, header=true, union_by_name=true, ignore_errors=true)"
     columns = sql.columns(dict.fromkeys(sorted(paths), "VARCHAR"))
-    return f"read_json({path}, {_JSON}, columns={columns})"
+    return f"read_json({path}, {_JSON}, ignore_errors=true, columns={columns})"
 
 
 def _suffix(file: Path) -> str:

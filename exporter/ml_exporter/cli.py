@@ -18,8 +18,9 @@ from ml_exporter import __version__, log
 from ml_exporter.check import report_check
 from ml_exporter.config import ConfigError, load
 from ml_exporter.engine import Engine, load_layouts
+from ml_exporter.hook.app import area as hook_area
 from ml_exporter.hook.app import create_app as create_hook_app
-from ml_exporter.hook.start import Options, check_host
+from ml_exporter.hook.start import Options, check_access
 from ml_exporter.hook.start import build as build_hook
 from ml_exporter.profile import ProfileError, save
 from ml_exporter.profile_build import build
@@ -88,13 +89,7 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address to serve on",
     )
-    add(
-        "--web.config.file",
-        dest="web_config",
-        type=Path,
-        metavar="FILE",
-        help="TLS, users with passwords, and headers, as in Prometheus",
-    )
+    _add_web_config(command)
     add("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
     add(
         "--web.allow-unauthenticated",
@@ -120,6 +115,16 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
             help=f"watch the {name}",
         )
     _add_log(command)
+
+
+def _add_web_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        type=Path,
+        metavar="FILE",
+        help="TLS, users with passwords, and headers, as in Prometheus",
+    )
 
 
 def _add_log(command: argparse.ArgumentParser) -> None:
@@ -162,12 +167,13 @@ def _add_hook(command: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address to serve on",
     )
+    _add_web_config(command)
     add(
         "--web.bearer-token-file",
         dest="token",
         type=Path,
         metavar="FILE",
-        help="token that Alertmanager has to send; needed beyond loopback",
+        help="token that Alertmanager has to send, instead of a user and a password",
     )
     add(
         "--exporter.url",
@@ -244,11 +250,14 @@ def _hook(flags: argparse.Namespace) -> int:
     stop = _stopped_by_signals()
     os.umask(0o077)
     logger = log.configure(flags.level, flags.style)
+    config = load(flags.config)
     host, port = parse_listen_address(flags.listen)
-    check_host(host, guarded=flags.token is not None)
+    web = WebFile(flags.web_config, lambda error: logger.error("web config: %s", error))
+    check_access(host, web, flags.token)
     options = Options(flags.exporter, flags.authorization, flags.state, flags.token, flags.dry_run)
-    hook = build_hook(load(flags.config), options, logger)
-    server = serve(create_hook_app(hook, logger, flags.token), host, port)
+    hook = build_hook(config, options, logger)
+    app = Guard(create_hook_app(hook, logger, flags.token), web, lambda: config.exporter.access, hook_area)
+    server = serve(app, host, port, web.tls)
     hook.start()
     logger.info("listening on %s:%d", *server.address)
     stop.wait()

@@ -13,8 +13,11 @@ import yaml
 from tests.hook.world import MODEL, Outside, message, outside
 from tests.support.process import Exporter, wait_for
 from tests.support.site import model
+from tests.web.test_auth import HASHES, PASSWORDS, basic
 
 from ml_exporter.cli import main
+from ml_exporter.hook.start import check_access
+from ml_exporter.web.web_config import WebFile
 
 
 @pytest.fixture
@@ -104,3 +107,37 @@ def test_beyond_loopback_it_wants_a_token(tmp_path: Path, capsys: pytest.Capture
     config = written(tmp_path)
     assert main(["hook", "--config.file", str(config), "--web.listen-address", "0.0.0.0:0"]) == 1
     assert "lets every machine that can reach it ask for retraining" in capsys.readouterr().err
+
+
+def web(folder: Path, **content: object) -> WebFile:
+    (folder / "web.yml").write_text(yaml.safe_dump(content))
+    return WebFile(folder / "web.yml", print)
+
+
+def test_a_password_or_a_token_opens_it_to_other_machines(tmp_path: Path) -> None:
+    users = web(tmp_path, basic_auth_users=HASHES)
+    check_access("0.0.0.0", users, None)
+    assert users.must_authenticate
+    check_access("0.0.0.0", web(tmp_path), tmp_path / "token")
+    check_access("127.0.0.1", web(tmp_path), None)
+    with pytest.raises(ValueError, match="ask for retraining"):
+        check_access("0.0.0.0", web(tmp_path), None)
+
+
+def test_a_token_and_users_cannot_be_asked_for_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="either a token or a user and a password"):
+        check_access("127.0.0.1", web(tmp_path, basic_auth_users=HASHES), tmp_path / "token")
+
+
+def test_who_may_scrape_may_not_ask_for_retraining(server: Outside, tmp_path: Path) -> None:
+    config = written(tmp_path, url=f"{server.url}/start")
+    text = yaml.safe_load(config.read_text())
+    text["exporter"]["access"] = {"scrape": ["prometheus", "ops"], "admin": ["ops"]}
+    config.write_text(yaml.safe_dump(text))
+    web(tmp_path, basic_auth_users=HASHES)
+    with hook(config, server, "--web.config.file", str(tmp_path / "web.yml")) as running:
+        assert notify(running) == 401
+        assert notify(running, Authorization=basic("prometheus", PASSWORDS["prometheus"])) == 403
+        assert notify(running, Authorization=basic("ops", PASSWORDS["ops"])) == 202
+        wait_for(lambda: server.got)
+        assert running.terminate()[0] == 0

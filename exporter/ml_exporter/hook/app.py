@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -20,7 +21,7 @@ from ml_exporter.hook.hook import Hook
 from ml_exporter.hook.message import Message
 from ml_exporter.outgoing import read_secret
 from ml_exporter.snapshot import join, render
-from ml_exporter.web.app import accepts_gzip, accepts_openmetrics
+from ml_exporter.web.app import SecurityHeaders, accepts_gzip, accepts_openmetrics, failed
 
 BODY_LIMIT = 1 << 20
 
@@ -36,9 +37,16 @@ def create_app(hook: Hook, logger: logging.Logger, token_file: Path | None) -> S
         Route("/-/healthy", endpoints.healthy, methods=["GET"]),
         Route("/-/ready", endpoints.healthy, methods=["GET"]),
     ]
-    app = Starlette(routes=routes)
+    app = Starlette(
+        routes=routes, middleware=[Middleware(SecurityHeaders)], exception_handlers={Exception: failed}
+    )
     app.router.redirect_slashes = False
     return app
+
+
+def area(path: str) -> str:
+    """Return which users of `exporter.access` a path is for."""
+    return "admin" if path == "/alerts" else "scrape"
 
 
 class _Endpoints:

@@ -16,6 +16,7 @@ from ml_exporter.hook.page import read_page
 from ml_exporter.hook.request import Outcome, send
 from ml_exporter.outgoing import read_secret
 from ml_exporter.web.server import FLAG, is_loopback
+from ml_exporter.web.web_config import WebFile
 
 STATE_NAME = "hook.db"
 
@@ -47,13 +48,26 @@ def build(config: Config, options: Options, logger: logging.Logger) -> Hook:
     return Hook(config, Incidents(path), read, sender, logger, dry_run=options.dry_run)
 
 
-def check_host(host: str, *, guarded: bool) -> None:
-    """Raise ValueError where other machines could ask for retraining without a password or token."""
-    if not is_loopback(host) and not guarded:
+def check_access(host: str, web: WebFile, token_file: Path | None) -> None:
+    """Raise ValueError where other machines could ask for retraining without a password or token.
+
+    From then on a web config that would let them is not accepted either.
+    """
+    rules = web.current()
+    if token_file is not None and rules.users:
+        raise ValueError(
+            "--web.bearer-token-file: a request has either a token or a user and a password; leave it out, or take "
+            "basic_auth_users out of --web.config.file"
+        )
+    if is_loopback(host) or token_file is not None:
+        return
+    if not rules.config.authenticates:
         raise ValueError(
             f"{FLAG} {host or '(every address)'} lets every machine that can reach it ask for retraining; listen on "
-            "127.0.0.1 or [::1], or give --web.bearer-token-file"
+            "127.0.0.1 or [::1], or ask for a password with --web.config.file or for a token with "
+            "--web.bearer-token-file"
         )
+    web.must_authenticate = True
 
 
 def _problems(config: Config, options: Options) -> Iterator[str]:

@@ -63,7 +63,7 @@ def create_app(page: Page, *, lifecycle: bool) -> Starlette:
         Route("/-/reload", endpoints.reload, methods=["POST", "PUT"]),
     ]
     app = Starlette(
-        routes=routes, middleware=[Middleware(_SecurityHeaders)], exception_handlers={Exception: _failed}
+        routes=routes, middleware=[Middleware(SecurityHeaders)], exception_handlers={Exception: failed}
     )
     # /metrics/ is not a page; a redirect would repeat the client's own Host header.
     app.router.redirect_slashes = False
@@ -118,13 +118,15 @@ class _Endpoints:
         return PlainTextResponse("reloaded\n")
 
 
-class _SecurityHeaders:
+class SecurityHeaders:
     """Adds headers that keep browsers from doing more with an answer than showing it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(dict(_SECURITY_HEADERS))
@@ -165,6 +167,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-async def _failed(_request: Request, _error: Exception) -> Response:
+async def failed(_request: Request, _error: Exception) -> Response:
+    """Answer for an endpoint that raised."""
     # Starlette raises the error once more, so that it is logged; the client learns no more than this.
     return PlainTextResponse("internal error; the log says more\n", 500, dict(_SECURITY_HEADERS))

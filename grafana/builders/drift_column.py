@@ -8,7 +8,7 @@ from .distribution import distribution
 from .drift_columns import CHAMPION, DRIFT_ALERTS, NO_PROFILE, WINDOW
 from .names import NOTICE, UNKNOWN
 from .panels import About, Line, for_each, graph
-from .promql import ONE_MODEL, highest, of_champion, select
+from .promql import ONE_MODEL, Moment, highest, of_champion, select
 
 COLUMN = 'column="$column"'
 ONE_METHOD = 'method=~"$method"'
@@ -93,8 +93,8 @@ def _checks() -> Panel:
     )
     ratio = select("ml_input_violation_ratio", ONE_MODEL, COLUMN, WINDOW)
 
-    def failing(at: str) -> str:
-        return f"max by (check) ({ratio}{at} {of_champion(ONE_MODEL, at)})"
+    def failing(when: Moment) -> str:
+        return f"max by (check) ({when.gauge(ratio)} {of_champion(ONE_MODEL, when)})"
 
     limit = select("ml_input_violation_limit", ONE_MODEL, COLUMN, WINDOW)
     lines = [

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from .links import IN_SERIES, to
 from .names import BAD, DRIFT_UID, GOOD, NEUTRAL, UNKNOWN, WARNING
 from .panels import About, Line, bars, graph, linked, timeline, words
-from .promql import ON_DRIFT, ONE_MODEL, of_champion, select
+from .promql import ON_DRIFT, ONE_MODEL, SHOWN, Moment, highest, of_champion, select
 from .tables import Column, rows
 
 WINDOW = 'window="$window"'
@@ -68,7 +68,7 @@ def _verdicts() -> Panel:
     about = About(
         "Which columns drifted, and since when?",
         "No column is drifted, by any method that has a limit. In the noise: above the limit, but no further than "
-        "chance goes. Shown are the 20 columns that are furthest above their noise at the end of the time.",
+        "chance goes. Shown are the 20 columns that were furthest above their noise.",
         DRIFT_ALERTS,
         NO_PROFILE,
     )
@@ -77,9 +77,7 @@ def _verdicts() -> Panel:
     over_noise = f"({drift} > bool {noise})"
     over_limit = f"({drift} > bool {ON_DRIFT} group_left () {limit})"
     verdict = f"max by (column) (({over_noise} + 2 * {over_limit}) {CHAMPION})"
-    end = " @ end()"
-    champion = of_champion(ONE_MODEL, end)
-    worst = f"topk(20, max by (column) ({drift}{end} / {noise}{end} {champion}))"
+    worst = f"topk(20, {_of_noise(SHOWN)})"
     panel = timeline(about, [Line(f"{verdict} and on (column) {worst}", "{{column}}")], [VERDICT])
     return to_column(panel)
 
@@ -124,7 +122,8 @@ def _impact_over_time() -> Panel:
     )
     impact = select("ml_drift_impact", ONE_MODEL, WINDOW, TRAINING)
     now = f"max by (column) ({impact} {CHAMPION})"
-    at_end = f"max by (column) (abs({impact} @ end()) {of_champion(ONE_MODEL, ' @ end()')})"
+    newest = f"abs(last_over_time({impact}[$__range] @ end()))"
+    at_end = f"max by (column) ({newest} {of_champion(ONE_MODEL, SHOWN)})"
     return graph(
         about, [Line(f"{now} and on (column) topk(5, {at_end})", "{{column}}")], unit="none", decimals=4
     )
@@ -133,22 +132,24 @@ def _impact_over_time() -> Panel:
 def _over_noise() -> Panel:
     about = About(
         "How far above its noise is each column?",
-        "At most 1: what a column's drift reaches without any drift. The four columns that are furthest above, by the "
+        "At most 1: what a column's drift reaches without any drift. The four columns that were furthest above, by the "
         "chosen methods; a column alerts where it is above its limit as well.",
         DRIFT_ALERTS,
         "No noise is known: it is computed for columns with a limit.",
     )
-    drift, noise = (select(name, ONE_MODEL, WINDOW, METHOD) for name in ("ml_drift", "ml_drift_noise"))
-
-    def ratio(at: str) -> str:
-        return f"max by (column) ({drift}{at} / {noise}{at} {of_champion(ONE_MODEL, at)})"
-
+    noise = select("ml_drift_noise", ONE_MODEL, WINDOW, METHOD)
     lines = [
-        Line(f"{ratio('')} and on (column) topk(4, {ratio(' @ end()')})", "{{column}}"),
+        Line(highest(4, "column", _of_noise), "{{column}}"),
         Line(f"group({noise})", "noise", "bound"),
     ]
-    panel = graph(about, lines, unit="none", decimals=1, low=0)
-    return to_column(panel)
+    return to_column(graph(about, lines, unit="none", decimals=1, low=0))
+
+
+def _of_noise(when: Moment) -> str:
+    drift, noise = (
+        when.gauge(select(name, ONE_MODEL, WINDOW, METHOD)) for name in ("ml_drift", "ml_drift_noise")
+    )
+    return f"max by (column) ({drift} / {noise} {of_champion(ONE_MODEL, when)})"
 
 
 def _table() -> Panel:

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from .names import BAD, GOOD
 from .panels import About, Line, graph, timeline, words
-from .promql import SCOPE, highest, select
+from .promql import SCOPE, Moment, highest, select
 
 
 def resource_panels() -> list[tuple[Panel, int, int]]:
@@ -49,8 +49,8 @@ def _cpu() -> Panel:
     )
     cpu = select("ml_exporter_cpu_seconds_total", SCOPE)
 
-    def cores(at: str) -> str:
-        return f"sum by (instance) (rate({cpu}[$__rate_interval]{at}))"
+    def cores(when: Moment) -> str:
+        return f"sum by (instance) ({when.pace(cpu)})"
 
     return graph(about, [Line(highest(5, "instance", cores), "{{instance}}")], unit="none", decimals=2, low=0)
 
@@ -66,7 +66,9 @@ def _state() -> Panel:
 
 def _by_instance(metric: str) -> Line:
     selected = select(metric, SCOPE)
-    return Line(highest(5, "instance", lambda at: f"max by (instance) ({selected}{at})"), "{{instance}}")
+    return Line(
+        highest(5, "instance", lambda when: f"max by (instance) ({when.gauge(selected)})"), "{{instance}}"
+    )
 
 
 def _errors() -> Panel:
@@ -107,5 +109,7 @@ def _collecting() -> Panel:
         "Milliseconds. The five slowest.",
     )
     took = select("ml_exporter_collector_duration_seconds", SCOPE)
-    line = Line(highest(5, "collector", lambda at: f"max by (collector) ({took}{at})"), "{{collector}}")
+    line = Line(
+        highest(5, "collector", lambda when: f"max by (collector) ({when.gauge(took)})"), "{{collector}}"
+    )
     return graph(about, [line], unit="s", low=0)

@@ -27,7 +27,7 @@ def _reasons() -> Panel:
         "Everything can be computed.",
     )
     missing = select("ml_unavailable", MANY_MODELS)
-    reasons = highest(5, "reason", lambda at: f"count by (reason) ({missing}{at})")
+    reasons = highest(5, "reason", lambda when: f"count by (reason) ({when.gauge(missing)})")
     return graph(about, [Line(reasons, "{{reason}}")], unit="short", low=0)
 
 

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from .links import IN_SERIES, to
 from .names import DRIFT_UID
 from .panels import About, Line, graph, linked
-from .promql import MANY_MODELS, SCOPE, highest, select
+from .promql import MANY_MODELS, NOW, SCOPE, Moment, highest, select
 
 TO_DATA = to(DRIFT_UID, {"model": "model"}, kept=("job", "instance"), where=IN_SERIES)
 
@@ -33,8 +33,8 @@ def _age() -> Panel:
         ("MLEvaluationOld",),
     )
 
-    def age(at: str) -> str:
-        return f"max by (instance) ({clock}{at} - on (job, instance) {evaluated}{at})"
+    def age(when: Moment) -> str:
+        return f"max by (instance) ({when.gauge(clock)} - on (job, instance) {when.gauge(evaluated)})"
 
     lines = [
         Line(highest(4, "instance", age), "{{instance}}"),
@@ -53,7 +53,7 @@ def _duration() -> Panel:
         ("MLEvaluationOld",),
     )
     lines = [
-        Line(highest(4, "instance", lambda at: f"max by (instance) ({took}{at})"), "{{instance}}"),
+        Line(highest(4, "instance", lambda when: f"max by (instance) ({when.gauge(took)})"), "{{instance}}"),
         Line(f"min({interval})", "interval", "limit"),
     ]
     return graph(about, lines, unit="s", low=0)
@@ -67,10 +67,10 @@ def _throughput() -> Panel:
     )
     rows = select("ml_input_rows_total", MANY_MODELS)
 
-    def pace(at: str) -> str:
-        return f"sum by (model) (rate({rows}[$__rate_interval]{at}))"
+    def pace(when: Moment) -> str:
+        return f"sum by (model) ({when.pace(rows)})"
 
-    lines = [Line(f"sum({pace('')})", "all"), Line(highest(4, "model", pace), "{{model}}")]
+    lines = [Line(f"sum({pace(NOW)})", "all"), Line(highest(4, "model", pace), "{{model}}")]
     return graph(about, lines, unit="cps", low=0)
 
 
@@ -97,7 +97,7 @@ def _unread() -> Panel:
 def _sources(name: str) -> Line:
     lag = select(f"ml_exporter_source_{name}", MANY_MODELS)
     by = "model, source"
-    return Line(highest(5, by, lambda at: f"max by ({by}) ({lag}{at})"), "{{model}}: {{source}}")
+    return Line(highest(5, by, lambda when: f"max by ({by}) ({when.gauge(lag)})"), "{{model}}: {{source}}")
 
 
 def _truncated() -> Panel:
@@ -109,7 +109,6 @@ def _truncated() -> Panel:
     cut = select("ml_exporter_source_truncations_total", MANY_MODELS)
     by = "model, source"
 
-    def cuts(at: str) -> str:
-        return f"sum by ({by}) (increase({cut}[$__range]{at}))"
-
-    return graph(about, [Line(highest(5, by, cuts), "{{model}}: {{source}}")], unit="short", low=0)
+    cuts, most = (f"sum by ({by}) (increase({cut}[$__range]{end}))" for end in ("", " @ end()"))
+    line = Line(f"{cuts} and on ({by}) topk(5, {most})", "{{model}}: {{source}}")
+    return graph(about, [line], unit="short", low=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .panels import About, Line, graph
-from .promql import SCOPE, highest, select
+from .promql import SCOPE, Moment, highest, select
 
 
 def host_panels() -> list[tuple[Panel, int, int]]:
@@ -22,8 +22,8 @@ def _modes() -> Panel:
     )
     cpu = select("ml_host_cpu_seconds_total", SCOPE, 'mode!="idle"')
 
-    def cores(at: str) -> str:
-        return f"sum by (mode) (rate({cpu}[$__rate_interval]{at}))"
+    def cores(when: Moment) -> str:
+        return f"sum by (mode) ({when.pace(cpu)})"
 
     return graph(about, [Line(highest(5, "mode", cores), "{{mode}}")], unit="none", decimals=2, low=0)
 
@@ -36,7 +36,8 @@ def _swap() -> Panel:
     )
     total, free = (select(f"ml_host_memory_swap_{part}_bytes", SCOPE) for part in ("total", "free"))
     line = Line(
-        highest(5, "instance", lambda at: f"max by (instance) ({total}{at} - {free}{at})"), "{{instance}}"
+        highest(5, "instance", lambda when: f"max by (instance) ({when.gauge(total)} - {when.gauge(free)})"),
+        "{{instance}}",
     )
     return graph(about, [line], unit="bytes", low=0)
 
@@ -78,7 +79,7 @@ def _devices(name: str) -> Line:
     selected = select(f"ml_host_{name}_total", SCOPE)
     by = "instance, device"
     return Line(
-        highest(5, by, lambda at: f"max by ({by}) (rate({selected}[$__rate_interval]{at}))"),
+        highest(5, by, lambda when: f"max by ({by}) ({when.pace(selected)})"),
         "{{device}} of {{instance}}",
     )
 

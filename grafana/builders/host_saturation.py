@@ -7,7 +7,7 @@ from collections.abc import Callable
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .panels import About, Line, graph
-from .promql import SCOPE, cpu_busy, disk_used, highest, memory_used, select
+from .promql import SCOPE, Moment, cpu_busy, disk_used, highest, memory_used, select
 from .tables import Column, rows
 
 YEAR = 365 * 86400
@@ -35,7 +35,7 @@ def _memory() -> Panel:
     return graph(about, [_hosts(memory_used)], unit="percentunit", low=0)
 
 
-def _hosts(build: Callable[[str], str]) -> Line:
+def _hosts(build: Callable[[Moment], str]) -> Line:
     return Line(highest(5, "job, instance", build), "{{instance}}")
 
 
@@ -48,7 +48,7 @@ def _busy() -> Panel:
     io = select("ml_host_disk_io_time_seconds_total", SCOPE)
     by = "instance, device"
     line = Line(
-        highest(5, by, lambda at: f"max by ({by}) (rate({io}[$__rate_interval]{at}))"),
+        highest(5, by, lambda when: f"max by ({by}) ({when.pace(io)})"),
         "{{device}} of {{instance}}",
     )
     return graph(about, [line], unit="percentunit", low=0)
@@ -60,7 +60,13 @@ def _load() -> Panel:
         "Below 1: above it, tasks wait. The load of the last 5 minutes over the number of CPUs; the five highest.",
     )
     load, cpus = select("ml_host_load5", SCOPE), select("ml_host_cpus", SCOPE)
-    return graph(about, [_hosts(lambda at: f"{load}{at} / {cpus}{at}")], unit="none", decimals=2, low=0)
+    return graph(
+        about,
+        [_hosts(lambda when: f"{when.gauge(load)} / {when.gauge(cpus)}")],
+        unit="none",
+        decimals=2,
+        low=0,
+    )
 
 
 def _disks() -> Panel:

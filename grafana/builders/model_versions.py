@@ -78,7 +78,7 @@ def _difference() -> Panel:
     )
     difference, lower, upper = bounded("ml_version_difference", ONE_MODEL, CHOSEN[0], CANDIDATES)
     by = "max by (instance, baseline, candidate, pairing)"
-    best = f"and on (instance, baseline, candidate, pairing) topk(1, {by} ({lower} @ end()))"
+    best = f"and on (instance, baseline, candidate, pairing) topk(1, {by} (last_over_time({lower}[$__range] @ end())))"
     legend = "{{candidate}} against {{baseline}}, {{pairing}}"
     lines = [
         Line(f"{by} ({difference}) {best}", legend),

@@ -21,8 +21,10 @@ from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConf
 from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models.common import DataSourceRef
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardFieldConfigSourceOverrides,
     DynamicConfigValue,
     FieldColorModeId,
+    MatcherConfig,
     Panel,
     Threshold,
     ThresholdsMode,
@@ -170,7 +172,9 @@ def for_each(variable: str, panel: Panel) -> Panel:
 def linked(panel: Panel, title: str, url: str) -> Panel:
     """Let a click on any series or bar of the panel offer the link."""
     assert panel.field_config is not None
-    panel.field_config.defaults.links = [{"title": title, "url": url}]
+    link = properties({"links": [{"title": title, "url": url}]})
+    every = MatcherConfig(id_val="byRegexp", options="/.*/")
+    panel.field_config.overrides.append(DashboardFieldConfigSourceOverrides(matcher=every, properties=link))
     return panel
 
 

@@ -64,7 +64,7 @@ def _cpu() -> Panel:
     )
     cpu = select("ml_process_cpu_seconds_total", SCOPE, CHOSEN)
     line = Line(
-        highest(5, BY, lambda at: f"max by ({BY}) (rate({cpu}[$__rate_interval]{at}))"),
+        highest(5, BY, lambda when: f"max by ({BY}) ({when.pace(cpu)})"),
         "{{process}} on {{instance}}",
     )
     return graph(about, [line], unit="none", decimals=2, low=0)
@@ -100,4 +100,6 @@ def _threads() -> Panel:
 
 def _gauge(name: str) -> Line:
     selected = select(name, SCOPE, CHOSEN)
-    return Line(highest(5, BY, lambda at: f"max by ({BY}) ({selected}{at})"), "{{process}} on {{instance}}")
+    return Line(
+        highest(5, BY, lambda when: f"max by ({BY}) ({when.gauge(selected)})"), "{{process}} on {{instance}}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 SCOPE = 'job=~"$job", instance=~"$instance"'
 ONE_MODEL = f'{SCOPE}, model="$model"'
@@ -10,8 +11,6 @@ MANY_MODELS = f'{SCOPE}, model=~"$model"'
 # An alert about something that is gone has no instance, and ".+" does not match an absent label.
 ALERT_SCOPE = 'job=~"$job", instance=~"$instance|"'
 WATCHDOG = 'ALERTS{alertname="MLWatchdog", alertstate="firing"}'
-
-_IDLE = 'mode="idle"'
 
 REPLICA = "job, instance, model"
 ON_VERSION = "on (job, instance, model, version)"
@@ -26,10 +25,30 @@ def select(metric: str, scope: str, *matchers: str) -> str:
     return f"{metric}{{{', '.join((scope, *matchers))}}}"
 
 
-def of_champion(scope: str, at: str = "") -> str:
-    """Return what limits a vector with a version to the version that serves, now or `at` another time."""
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How an expression looks at its series: each at its own time (NOW), or all over the shown time (SHOWN)."""
+
+    gauges: str
+    counters: str
+
+    def gauge(self, selector: str) -> str:
+        """Return the value of a gauge, or its highest."""
+        return self.gauges.format(selector)
+
+    def pace(self, selector: str) -> str:
+        """Return the increase of a counter, per second now, or in all."""
+        return self.counters.format(selector)
+
+
+NOW = Moment("{}", "rate({}[$__rate_interval])")
+SHOWN = Moment("max_over_time({}[$__range] @ end())", "increase({}[$__range] @ end())")
+
+
+def of_champion(scope: str, when: Moment = NOW) -> str:
+    """Return what limits a vector with a version to the version that serves, or has served."""
     role = select("ml_model_version_info", scope, 'role="champion"')
-    return f"and {ON_VERSION} {role}{at}"
+    return f"and {ON_VERSION} {when.gauge(role)}"
 
 
 def rate(metric: str, scope: str, *matchers: str) -> str:
@@ -37,12 +56,12 @@ def rate(metric: str, scope: str, *matchers: str) -> str:
     return f"rate({select(metric, scope, *matchers)}[$__rate_interval])"
 
 
-def highest(number: int, by: str, build: Callable[[str], str]) -> str:
-    """Return the so many series that are highest at the end of the shown time, told apart by the labels `by`.
+def highest(number: int, by: str, build: Callable[[Moment], str]) -> str:
+    """Return the so many series that are highest in the shown time, told apart by the labels `by`.
 
-    `build` makes the expression; what it is given goes behind every selector, and is "" or " @ end()".
+    They are chosen once for the whole graph, and shown also where they have ended by now.
     """
-    return f"{build('')} and on ({by}) topk({number}, {build(' @ end()')})"
+    return f"{build(NOW)} and on ({by}) topk({number}, {build(SHOWN)})"
 
 
 def bounded(metric: str, scope: str, *matchers: str) -> tuple[str, str, str]:
@@ -139,16 +158,19 @@ def firing(matchers: str, *more: str) -> str:
     return select("ALERTS", ALERT_SCOPE, matchers, 'alertname=~"ML.+"', 'alertstate="firing"', *more)
 
 
-def cpu_busy(at: str = "") -> str:
+def cpu_busy(when: Moment = NOW) -> str:
     """Return the share of each host's CPU time in use."""
-    idle = f"rate({select('ml_host_cpu_seconds_total', SCOPE, _IDLE)}[$__rate_interval]{at})"
-    return f"1 - sum by (job, instance) ({idle}) / on (job, instance) {select('ml_host_cpus', SCOPE)}{at}"
+    idle = when.pace(select("ml_host_cpu_seconds_total", SCOPE, 'mode="idle"'))
+    cpus = when.gauge(select("ml_host_cpus", SCOPE))
+    return f"1 - sum by (job, instance) ({idle}) / on (job, instance) {cpus}"
 
 
-def memory_used(at: str = "") -> str:
+def memory_used(when: Moment = NOW) -> str:
     """Return the share of each host's memory that cannot be had any more."""
-    available, total = (select(f"ml_host_memory_{part}_bytes", SCOPE) for part in ("available", "total"))
-    return f"1 - {available}{at} / {total}{at}"
+    available, total = (
+        when.gauge(select(f"ml_host_memory_{part}_bytes", SCOPE)) for part in ("available", "total")
+    )
+    return f"1 - {available} / {total}"
 
 
 def disk_used() -> str:

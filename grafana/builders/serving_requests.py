@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from .links import IN_SERIES, to
 from .names import MODEL_UID
 from .panels import About, Line, graph, linked
-from .promql import MANY_MODELS, SCOPE, highest, of_champion, select
+from .promql import MANY_MODELS, SCOPE, Moment, highest, of_champion, select
 
 TO_MODEL = to(MODEL_UID, {"model": "model"}, kept=("job", "instance"), where=IN_SERIES)
 
@@ -20,22 +20,22 @@ def request_panels() -> list[tuple[Panel, int, int]]:
     return [(panel, 12, 7) for panel in panels]
 
 
-def _of_models(about: About, unit: str, build: Callable[[str], str], *more: Line) -> Panel:
+def _of_models(about: About, unit: str, build: Callable[[Moment], str], *more: Line) -> Panel:
     lines = [Line(highest(5 - len(more), "model", build), "{{model}}"), *more]
     return linked(graph(about, lines, unit=unit, low=0), "Show this model", TO_MODEL)
 
 
-def _per_second(name: str, at: str) -> str:
-    return f"sum by (model) (rate({select(name, MANY_MODELS)}[$__rate_interval]{at}))"
+def _per_second(name: str, when: Moment) -> str:
+    return f"sum by (model) ({when.pace(select(name, MANY_MODELS))})"
 
 
-def _share(name: str, at: str) -> str:
-    return f"{_per_second(name, at)} / ({_per_second('ml_predictions_total', at)} > 0)"
+def _share(name: str, when: Moment) -> str:
+    return f"{_per_second(name, when)} / ({_per_second('ml_predictions_total', when)} > 0)"
 
 
-def _quantile(share: float, at: str) -> str:
-    buckets = f"rate({select('ml_prediction_latency_seconds_bucket', MANY_MODELS)}[$__rate_interval]{at})"
-    champion = of_champion(MANY_MODELS, at)
+def _quantile(share: float, when: Moment) -> str:
+    buckets = f"{when.pace(select('ml_prediction_latency_seconds_bucket', MANY_MODELS))}"
+    champion = of_champion(MANY_MODELS, when)
     return f"histogram_quantile({share}, sum by (le, model) ({buckets} {champion}))"
 
 
@@ -48,7 +48,7 @@ def _rate() -> Panel:
     )
     everything = f"sum(rate({select('ml_predictions_total', MANY_MODELS)}[$__rate_interval]))"
     return _of_models(
-        about, "reqps", lambda at: _per_second("ml_predictions_total", at), Line(everything, "all")
+        about, "reqps", lambda when: _per_second("ml_predictions_total", when), Line(everything, "all")
     )
 
 
@@ -57,7 +57,7 @@ def _errors() -> Panel:
         "What share of predictions fails?",
         "0 %. Failed: the log's record carries an error. The five models with the highest share.",
     )
-    return _of_models(about, "percentunit", lambda at: _share("ml_prediction_errors_total", at))
+    return _of_models(about, "percentunit", lambda when: _share("ml_prediction_errors_total", when))
 
 
 def _slow() -> Panel:
@@ -66,7 +66,7 @@ def _slow() -> Panel:
         "Hardly any is above the latency limit of the config. The five models with the highest share.",
         empty="No model has a latency limit.",
     )
-    return _of_models(about, "percentunit", lambda at: _share("ml_slow_predictions_total", at))
+    return _of_models(about, "percentunit", lambda when: _share("ml_slow_predictions_total", when))
 
 
 def _latency() -> Panel:
@@ -75,7 +75,7 @@ def _latency() -> Panel:
         "Steady and below the latency limit. The 99th percentile of the champion; the five slowest models.",
         empty="No log has a latency.",
     )
-    return _of_models(about, "s", lambda at: _quantile(0.99, at))
+    return _of_models(about, "s", lambda when: _quantile(0.99, when))
 
 
 def _half() -> Panel:
@@ -85,7 +85,7 @@ def _half() -> Panel:
         "rise, some requests are. The median of the champion; the five slowest models.",
         empty="No log has a latency.",
     )
-    return _of_models(about, "s", lambda at: _quantile(0.5, at))
+    return _of_models(about, "s", lambda when: _quantile(0.5, when))
 
 
 def _age() -> Panel:
@@ -99,5 +99,7 @@ def _age() -> Panel:
     return _of_models(
         about,
         "s",
-        lambda at: f"min by (model) ({clock}{at} - on (job, instance) group_right () {newest}{at})",
+        lambda when: (
+            f"min by (model) ({when.gauge(clock)} - on (job, instance) group_right () {when.gauge(newest)})"
+        ),
     )

@@ -66,13 +66,14 @@ MEANINGS = {
     "models[].drift.references": "what windows are compared with: `training` (the profile), `previous` (the window of the same length before, which doubles the panes that are kept)",
     "models[].drift.pvalues": "whether `ml_drift_pvalue` is exported",
     "models[].health": "limits of the share of values that fail a check, and by column",
-    "models[].latency": "limit: seconds above which a prediction counts as slow",
+    "models[].latency": "limit: seconds above which a prediction counts as slow; objective: promised share of others (0.99); page: whether fast burning may wake somebody (true)",
+    "models[].errors": "objective: promised share of predictions without an error (0.99); page: whether fast burning may wake somebody (true)",
     "models[].version_limit": "versions with labels of their own; the rest is `other`",
     "models[].segment_limit": "values of a segment that are told apart (the profile's most frequent, else the first met); the rest is `other`",
     "models[].segment_roc_auc": "whether ROC AUC is computed by segment too, from 64 bins of the score (binary); costs memory",
     "models[].class_limit": "classes that are told apart (those of the score mapping or the profile, else the first met); the rest is `other`",
     "models[].export_bins": "columns whose bins are exported, besides score and prediction",
-    "models[].cadence": "`batch`: logs come in bursts",
+    "models[].cadence": "`batch`: logs come in bursts, so that only long burn rates are judged",
     "models[].compare_with": "another model whose champion this one's is compared with in `ml_version_difference`",
     "models[].max_age": "age of the champion above which it is to be retrained",
     "models[].prediction_age_limit": "age of the newest prediction above which the model counts as silent",
@@ -110,6 +111,7 @@ _WHOLE = {
     "drift",
     "health",
     "latency",
+    "errors",
 }
 _PARTS = {"drift": ("methods", "references", "pvalues")}
 """Keys of a section that have a row of their own though the section has one."""

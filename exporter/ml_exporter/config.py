@@ -63,11 +63,9 @@ _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 # Keys that are read and validated, and that nothing looks at yet.
 WITHOUT_EFFECT = (
     "models[].predictions.preset",
-    "models[].cadence",
     "models[].multivariate",
     "models[].health.limits",
     "models[].processes",
-    "models[].slo.page",
 )
 _COLUMN_KEYS_WITHOUT_EFFECT = ("allowed", "regex", "not_null", "importance")
 

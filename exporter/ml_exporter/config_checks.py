@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
 
+from ml_exporter.burn import FASTEST_BURN
 from ml_exporter.config_model import Model, Root
 from ml_exporter.config_source import Location
 from ml_exporter.config_types import PANES, Window
@@ -15,8 +16,6 @@ from ml_exporter.stats.classification import BINARY_METRICS
 from ml_exporter.stats.multiclass import MULTICLASS_METRICS
 from ml_exporter.stats.regression import REGRESSION_METRICS
 
-# Error budgets that burn 14.4 times too fast are gone in 2 days of 30: the fastest pair that pages.
-FASTEST_BURN = 14.4
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 MOST_SEGMENTS, MOST_VALUES = 8, 250
 """A row that waits keeps a byte for each of its segments' values."""
@@ -190,7 +189,7 @@ def _slo(model: Model) -> Iterator[Finding]:
     if model.task == "regression" and model.slo.tolerance is None:
         remedy = "give slo.tolerance, the largest absolute error of a good prediction"
         yield Finding(("slo",), "does not say what a good prediction is", remedy)
-    if not model.slo.page:
+    if not model.slo.page or model.cadence == "batch":
         return
     burn = 1 - model.slo.objective
     if FASTEST_BURN * burn >= 1:

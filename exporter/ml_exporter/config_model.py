@@ -44,6 +44,8 @@ DriftMethod = Literal[
 DriftReference = Literal["training", "previous", "mature"]
 ColumnKind = Literal["numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "ignore"]
 
+Objective = Annotated[float, Field(gt=0, lt=1)]
+
 _DEFAULT_WINDOWS = (Window("1h", 3_600.0), Window("1d", 86_400.0), Window("7d", 604_800.0))
 
 
@@ -95,7 +97,7 @@ class Target(Section):
 class Slo(Section):
     """The share of good predictions that is promised; `page`: whether fast burning wakes somebody."""
 
-    objective: Annotated[float, Field(gt=0, lt=1)]
+    objective: Objective
     tolerance: NonNegative | None = None
     page: bool = True
 
@@ -156,9 +158,18 @@ class Health(HealthLimits):
 
 
 class Latency(Section):
-    """A prediction that took longer than `limit` seconds is a slow one."""
+    """A prediction that took longer than `limit` seconds is a slow one; `objective`: the share that is not."""
 
     limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    objective: Objective = 0.99
+    page: bool = True
+
+
+class Errors(Section):
+    """The share of predictions without an error that is promised; `page` as in `slo`."""
+
+    objective: Objective = 0.99
+    page: bool = True
 
 
 class Column(Section):
@@ -229,6 +240,7 @@ class Model(Section):
     drift: Drift = Drift()
     health: Health = Health()
     latency: Latency | None = None
+    errors: Errors = Errors()
     version_limit: Count = 5
     segment_limit: Count = 20
     segment_roc_auc: bool = False

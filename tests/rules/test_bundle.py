@@ -32,7 +32,7 @@ DASHBOARDS = REPOSITORY / "grafana" / "dashboards"
 # What Prometheus itself writes, and what others serve, with the labels that may select it.
 FOREIGN = {
     "up": {"job", "instance"},
-    "ALERTS": {"alertname", "alertstate"},
+    "ALERTS": {"alertname", "alertstate", "column"},
     "prometheus_notifications_errors_total": set(),
     "prometheus_notifications_alertmanagers_discovered": set(),
     "alertmanager_notifications_failed_total": set(),
@@ -48,7 +48,7 @@ def known_series() -> dict[str, set[str]]:
     for rule in rules():
         if "record" in rule:
             sources = [known[s.name] for s in selectors(rule["expr"]) if s.name in known]
-            known[rule["record"]] = set().union(*sources)
+            known[rule["record"]] = set(rule.get("labels", ())).union(*sources)
     return known | FOREIGN
 
 

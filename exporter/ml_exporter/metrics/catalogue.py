@@ -242,6 +242,17 @@ QUALITY = (
         "Mature labels of 0, which the mean absolute percentage error of a regression leaves out.",
     ),
     _gauge("ml_slo_objective_ratio", "model", "Configured share of good among labelled predictions."),
+    _gauge(
+        "ml_serving_objective_ratio",
+        "model subject",
+        "Configured share of predictions that are not slow (subject latency), or have no error (errors).",
+    ),
+    _gauge(
+        "ml_burn_rate_limit",
+        "model subject window",
+        "How many times faster than promised what may be bad of quality, latency or errors may be used up over the "
+        "window; only where a total outage could exceed it.",
+    ),
     _counter(
         "ml_confusion_total",
         "model version actual predicted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ml_exporter.burn import budgets, limits
 from ml_exporter.config import Model
 from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
 from ml_exporter.layout import Layout
@@ -24,6 +25,11 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
         families.add("ml_model_max_age_seconds", (model.name,), model.oldest)
     if model.slo is not None:
         families.add("ml_slo_objective_ratio", (model.name,), model.slo.objective)
+    for budget in budgets(model):
+        if budget.subject != "quality":
+            families.add("ml_serving_objective_ratio", (model.name, budget.subject), budget.objective)
+        for name, factor in limits(budget, model.cadence).items():
+            families.add("ml_burn_rate_limit", (model.name, budget.subject, name), factor)
     if model.label_delay_limit is not None:
         families.add("ml_label_delay_limit_seconds", (model.name,), model.label_delay_limit)
     if model.labels is not None and model.labels.silence == "unknown":

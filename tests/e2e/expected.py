@@ -14,9 +14,9 @@ from tests.tools import REPOSITORY
 # What a fault may set off at its own model. Nothing else, and nothing at any other.
 CAUSED: Mapping[str, set[str]] = {
     "none": set(),
-    "shift": {"MLColumnDrift", "MLModelDrift"},
-    "missing": {"MLInputViolations", "MLColumnDrift", "MLModelDrift"},
-    "label-stop": {"MLLabelsStopped", "MLQualityUnknown"},
+    "shift": {"MLColumnDrift", "MLModelDrift", "MLPredictionDrift"},
+    "missing": {"MLInputViolations", "MLColumnDrift", "MLModelDrift", "MLPredictionDrift"},
+    "label-stop": {"MLLabelsStopped", "MLLabelCoverageLow", "MLQualityUnknown"},
     "flip": {
         "MLQualityBelowTarget",
         "MLQualityAboveTarget",
@@ -25,6 +25,9 @@ CAUSED: Mapping[str, set[str]] = {
         "MLQualityDropped",
         "MLColumnDrift",
         "MLModelDrift",
+        "MLPredictionDrift",
+        "MLLabelDrift",
+        "MLQualityBudgetBurn",
     },
 }
 # How full disk and memory are of the machine that runs the tests is not their subject; and Prometheus

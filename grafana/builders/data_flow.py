@@ -110,7 +110,7 @@ def _lag() -> Panel:
     about = About(
         "How far is reading behind the logs?",
         "0 s: read to the end. It falls steadily while a backlog is read.",
-        ("MLSourceDown",),
+        ("MLSourceLagGrowing", "MLBackfill"),
     )
     lag = f"max by (source) ({select('ml_exporter_source_lag_seconds', ONE_MODEL)})"
     return graph(about, [Line(lag, "{{source}}")], unit="s", low=0)

@@ -17,7 +17,7 @@ VERSIONS = 'version=~"$version"'
 METHOD = 'method=~"$method"'
 TRAINING = 'reference="training"'
 CHAMPION = of_champion(ONE_MODEL)
-DRIFT_ALERTS = ("MLColumnDrift", "MLModelDrift")
+DRIFT_ALERTS = ("MLColumnDrift", "MLModelDrift", "MLPredictionDrift", "MLLabelDrift")
 KEPT = ("job", "instance", "model", "version", "window")
 VERDICT = words(
     {0: ("no", GOOD), 1: ("below limit", NEUTRAL), 2: ("in the noise", UNKNOWN), 3: ("drifted", BAD)}
@@ -53,7 +53,7 @@ def _share() -> Panel:
         "What share of the columns has drifted?",
         "Below the limit: of the columns with a limit, those above limit and noise. Against the profile and, "
         "where it is configured, against the window before.",
-        ("MLModelDrift",),
+        ("MLManyColumnsDrifted",),
         NO_PROFILE,
     )
     share = f"{select('ml_drifted_columns_ratio', ONE_MODEL, WINDOW)} {CHAMPION}"

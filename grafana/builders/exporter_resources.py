@@ -97,6 +97,7 @@ def _collectors() -> Panel:
     about = About(
         "Does every collector succeed?",
         "yes. One that fails leaves out its own families, and says why in the exporter's log.",
+        ("MLCollectorFailing",),
     )
     mapping = words({0: ("failed", BAD), 1: ("yes", GOOD)})
     success = f"min by (collector) ({select('ml_exporter_collector_success', SCOPE)})"

@@ -78,7 +78,7 @@ def _lag() -> Panel:
     about = About(
         "How far is reading behind the logs?",
         "0 s: read to the end. It falls steadily while a backlog is read. The five logs furthest behind.",
-        ("MLSourceDown", "MLEvaluationOld"),
+        ("MLSourceLagGrowing", "MLBackfill", "MLSourceDown"),
     )
     return linked(graph(about, [_sources("lag_seconds")], unit="s", low=0), "Show this model's data", TO_DATA)
 
@@ -87,7 +87,7 @@ def _unread() -> Panel:
     about = About(
         "How much is not read yet?",
         "Next to nothing. The five logs with most unread bytes.",
-        ("MLEvaluationOld",),
+        ("MLSourceLagGrowing", "MLBackfill"),
     )
     return linked(
         graph(about, [_sources("lag_bytes")], unit="bytes", low=0), "Show this model's data", TO_DATA

@@ -12,6 +12,7 @@ from .model_concept import concept_panels
 from .model_labels import label_panels
 from .model_quality import quality_panels
 from .model_segments import segment_panels
+from .model_slo import slo_panels
 from .model_traffic import traffic_panels
 from .model_versions import version_panels
 from .names import MODEL_UID, STATES
@@ -34,6 +35,7 @@ def model() -> Dashboard:
         [
             Row("", [(_state(), 4, 6), (_versions(), 10, 6), (_unavailable(), 10, 6)]),
             Row("Quality", quality_panels()),
+            Row("What was promised", slo_panels()),
             Row("Segments", segment_panels()),
             Row("Versions side by side", version_panels()),
             Row("Concept, calibration and season", concept_panels()),

@@ -18,7 +18,7 @@ def _coverage() -> Panel:
     about = About(
         "What share of the champion's mature predictions has a label?",
         "Above the limit, below which no quality is computed (low_coverage).",
-        ("MLLabelsStopped", "MLQualityUnknown"),
+        ("MLLabelCoverageLow", "MLLabelsStopped", "MLQualityUnknown"),
     )
     coverage = select("ml_label_coverage_ratio", ONE_MODEL, 'window="$window"')
     return graph(
@@ -48,7 +48,7 @@ def _delay() -> Panel:
     about = About(
         "How long do labels take to arrive?",
         "Steady, and well within the configured maturity: later labels are not used. The limit is the config's.",
-        ("MLLabelsStopped",),
+        ("MLLabelsDelayed", "MLLabelsStopped"),
         "No label has come yet.",
     )
     by_bound = f"sum by (le) ({rate('ml_label_delay_seconds_bucket', ONE_MODEL)})"
@@ -66,7 +66,7 @@ def _outcomes() -> Panel:
         "What becomes of the labels?",
         "Nearly all are matched. Early labels wait for their prediction, late ones came after maturity, "
         "orphans have no known prediction. Shown are the five commonest outcomes.",
-        ("MLLabelsStopped",),
+        ("MLLabelsOrphaned", "MLLabelsStopped"),
     )
     by = "sum by (outcome)"
     expr = f"{by} ({rate('ml_labels_total', ONE_MODEL)}) and on (outcome) topk(5, {by} ({everything}) > 0)"

@@ -20,6 +20,7 @@ def quality(families: Families, made: Made, seconds: float) -> None:
         for window in WINDOWS:
             bounded(families, "ml_quality_estimated", (made.name, version, window, metric), value)
     counters(families, made, seconds)
+    promises(families, made)
     if made.labelled:
         for part in (_measured, _classes, _segments, _versions, _calibration):
             part(families, made)
@@ -80,6 +81,15 @@ def _calibration(families: Families, made: Made) -> None:
         for version, window in product(made.versions, WINDOWS):
             families.add("ml_calibration_error", (made.name, version, window), 0.05)
             families.add("ml_calibration_error_noise", (made.name, version, window), 0.03)
+
+
+def promises(families: Families, made: Made) -> None:
+    """Add what was promised of a model, and how fast it may be used up."""
+    families.add("ml_slo_objective_ratio", (made.name,), 0.9)
+    for subject in ("latency", "errors"):
+        families.add("ml_serving_objective_ratio", (made.name, subject), 0.9)
+    for subject, (window, limit) in product(("quality", "latency", "errors"), (("1d", 3), ("3d", 1))):
+        families.add("ml_burn_rate_limit", (made.name, subject, window), limit)
 
 
 def _over_time(families: Families, made: Made) -> None:

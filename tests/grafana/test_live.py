@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from tests.grafana.models import (
     BINARY,
     COLUMNS,
@@ -35,7 +37,7 @@ from tests.grafana.queries import (
     substitute,
     variable_values,
 )
-from tests.tools import find_tool
+from tests.tools import REPOSITORY, find_tool
 
 RULES = """
 groups:
@@ -53,12 +55,13 @@ groups:
 """
 CONFIG = """
 global: {scrape_interval: 500ms, evaluation_interval: 500ms}
-rule_files: [rules.yml]
+rule_files: [rules.yml, recorded.yml]
 scrape_configs:
 - job_name: ml_exporter
   static_configs: [{targets: ["127.0.0.1:%d"]}]
 """
 SCRAPED = 'count_over_time(ml_predictions_total[10s]) >= 3 and on () ALERTS{severity="critical"}'
+RECORDED = "job_instance_model_subject:ml_budget_left:ratio30d >= 0"
 BUILTIN = {"__rate_interval": "10s", "__range": "60s"}
 
 
@@ -99,6 +102,19 @@ def wait_for(url: str, query: str, seconds: float = 40.0) -> None:
     pytest.fail(f"nothing from {query} within {seconds} s")
 
 
+def recording_rules(folder: Path) -> None:
+    """Write the shipped rules without the alerts, their times shortened, to recorded.yml."""
+    script = REPOSITORY / "prometheus" / "scale_rules.py"
+    pace = ("--factor", "300", "--minimum-interval", "1s", "--out", str(folder / "scaled"))
+    subprocess.run([sys.executable, str(script), *pace], check=True)
+    groups = [
+        group | {"rules": [rule for rule in group["rules"] if "record" in rule]}
+        for path in sorted((folder / "scaled/prometheus/rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+    ]
+    (folder / "recorded.yml").write_text(yaml.safe_dump({"groups": groups}))
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("prometheus")
@@ -106,6 +122,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (folder / "rules.yml").write_text(RULES)
+    recording_rules(folder)
     (folder / "prometheus.yml").write_text(CONFIG % server.server_port)
     url = f"http://127.0.0.1:{free_port()}"
     command = [
@@ -118,6 +135,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with subprocess.Popen(command, cwd=folder) as process:
         try:
             wait_for(url, SCRAPED)
+            wait_for(url, RECORDED)
             yield url
         finally:
             process.terminate()

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import promql_parser
 import pytest
+import yaml
 from tests.grafana.queries import EMPTY_ON_A_CALM_DEMO, Query, dashboards, names, queries, substitute
+from tests.tools import REPOSITORY
 
 from ml_exporter.metrics.catalogue import CATALOGUE
 
@@ -15,6 +17,13 @@ LABELS = {entry.name: set(entry.labels) for entry in CATALOGUE}
 SCRAPED = {"job", "instance", "le"}
 ALERT_LABELS = {"alertname", "alertstate", "severity", "model"}
 COUNTER_FUNCTIONS = {"rate", "irate", "increase"}
+RECORDED = {
+    rule["record"]
+    for path in (REPOSITORY / "prometheus" / "rules").glob("*.yml")
+    for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
 INTERVALS = {"__rate_interval": "4m", "__range": "3h"}
 CHOICES = dict.fromkeys(
     ("job", "instance", "model", "version", "window", "metric", "method", "column", "process"), "x"
@@ -80,7 +89,7 @@ def test_each_selector_of_a_model_keeps_to_the_chosen_model(query: Query) -> Non
     if ": variable model" in query.name:
         return
     for metric, matchers in selectors(query):
-        if "model" in LABELS.get(family(metric), ()):
+        if metric in RECORDED or "model" in LABELS.get(family(metric), ()):
             assert matchers["model"] == ["<model>"], metric
 
 
@@ -89,6 +98,8 @@ def test_metrics_and_labels_are_in_the_catalogue(query: Query) -> None:
     for metric, matchers in selectors(query):
         if metric == "ALERTS":
             assert set(matchers) <= ALERT_LABELS | SCRAPED
+        elif ":" in metric:
+            assert metric in RECORDED, metric
         elif metric != "up":
             assert family(metric) in KINDS, metric
             assert set(matchers) <= LABELS[family(metric)] | SCRAPED, metric

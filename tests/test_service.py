@@ -284,6 +284,22 @@ class TestProcess:
         for line in exporter.logged().splitlines():
             assert json.loads(line)["level"] in ("info", "error")
 
+    def test_an_endpoint_that_fails_is_one_event_and_one_error(self, site: Site) -> None:
+        site.config()
+        program = (
+            "import sys; from ml_exporter import cli, service; "
+            "service.Service.config_yaml = lambda self: 1 / 0; sys.exit(cli.main())"
+        )
+        with Exporter(site.config_path, ("--log.format", "json"), program=program) as exporter:
+            wait_for(exporter.ready)
+            for _ in range(3):
+                assert exporter.get("/config") == (500, "internal error; the log says more\n")
+            wait_for(lambda: exporter.samples()["ml_exporter_errors_total{web}"] == 3)
+        events = [json.loads(line) for line in exporter.logged().splitlines()]
+        assert [event["error"] for event in events if event["level"] == "error"] == [
+            "ZeroDivisionError: division by zero"
+        ]
+
     def test_in_memory_warns_and_begins_at_the_end(self, site: Site) -> None:
         site.exporter = {"evaluation_interval": "50ms", "birth_hold": "0"}
         site.config()

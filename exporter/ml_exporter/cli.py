@@ -224,12 +224,14 @@ def _serve(flags: argparse.Namespace) -> int:
     service = Service(
         config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.root), disabled
     )
+    log.count_others(lambda: service.count("web"))
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
     app = Guard(create_app(service, lifecycle=flags.lifecycle), web, lambda: service.access)
     server = serve(app, host, port, web.tls)
     service.start()
     logger.info("listening on %s:%d", *server.address)
     stop.wait()
+    service.halt()
     server.stop()
     service.stop()
     return 0

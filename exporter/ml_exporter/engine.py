@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ml_exporter.config import Config, Model
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
+from ml_exporter.parallel import never
 from ml_exporter.pipeline import WORKERS, Pipeline, SourceStatus
 from ml_exporter.profile import Profile, load
 from ml_exporter.sources.database import Database
@@ -44,7 +45,11 @@ class Snapshot:
 
 
 class Engine:
-    """Runs the pipelines of all models on one store."""
+    """Runs the pipelines of all models on one store.
+
+    Once `stopping` is true a cycle commits what it has read and judged by then. `before` is the engine
+    whose place this one takes: its threads and open files are used on.
+    """
 
     def __init__(
         self,
@@ -52,16 +57,33 @@ class Engine:
         profiles: Mapping[str, Mapping[str, Layout]],
         store: Store,
         clock: Callable[[], float] = time.time,
+        stopping: Callable[[], bool] = never,
+        before: Engine | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self.store = store
         self._committed = True
-        workers, database = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode"), Database()
+        self._stopping = stopping
+        self._workers: Executor = before._workers if before else ThreadPoolExecutor(WORKERS, "decode")
+        self._database: Database = before._database if before else Database()
+        self.pipelines: list[Pipeline]
+        followers = (
+            {pipeline.model.name: pipeline.followers for pipeline in before.pipelines} if before else {}
+        )
         with store.transaction():
             store.forget_rows(model.name for model in config.models)
             self.pipelines = [
-                Pipeline(model, profiles[model.name], store, config.exporter, workers, database)
+                Pipeline(
+                    model,
+                    profiles[model.name],
+                    store,
+                    config.exporter,
+                    self._workers,
+                    self._database,
+                    stopping,
+                    followers.get(model.name),
+                )
                 for model in config.models
             ]
 
@@ -97,9 +119,14 @@ class Engine:
                 for pipeline in self.pipelines:
                     pipeline.restore()
             self._committed = False
-            read = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines]
-            # Once all are read, since one model may be compared with another.
-            done = [(pipeline, self._report(pipeline, moment), status) for pipeline, moment, status in read]
+            read = [(pipeline, *advance(pipeline)) for pipeline in self.pipelines if not self._stopping()]
+            # Once all are read, since one model may be compared with another. On the way out nobody
+            # looks at reports any more.
+            done = [
+                (pipeline, self._report(pipeline, moment), status)
+                for pipeline, moment, status in read
+                if not self._stopping()
+            ]
             for pipeline in self.pipelines:
                 pipeline.save()
         self._committed = True

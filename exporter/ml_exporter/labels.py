@@ -19,7 +19,7 @@ the label log is not behind its clock and the other not by more than the maturit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy as np
 from ml_exporter import pairs
 from ml_exporter.judged import Judged
 from ml_exporter.pairs import Losses
+from ml_exporter.parallel import never
 from ml_exporter.pending import PendingRows
 from ml_exporter.sources.batch import NEGATIVE, Labels, Predictions
 from ml_exporter.stats.arrays import IntArray
@@ -139,12 +140,14 @@ class Waiting:
         rules: Rules,
         rows: PendingRows | None = None,
         losses: Losses | None = None,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self._store = store
         self._model = model
         self._rules = rules
         self._rows = rows or PendingRows(store, model, details=0, segments=0)
         self._losses = losses if rules.paired else None
+        self._stopping = stopping
         self._silent_label = float(NEGATIVE) if rules.silence == "negative" else np.nan
 
     def add_predictions(
@@ -176,10 +179,13 @@ class Waiting:
     def judge(self, horizon: int, label_horizon: int) -> Verdict:
         """Judge what is mature at `horizon`, and drop the labels that nothing read from now on can match.
 
-        `label_horizon` is the earlier of the read positions of both logs.
+        `label_horizon` is the earlier of the read positions of both logs. On the way out what is left
+        goes on waiting, and so do all labels, since it may want them.
         """
         verdict, rules = Verdict(), self._rules
         for until in self._batches(horizon - rules.maturity):
+            if self._stopping():
+                return verdict
             self._judge_until(until, verdict)
         before = label_horizon - rules.reach
         self._settle(before - before % rules.slice, verdict)

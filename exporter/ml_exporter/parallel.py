@@ -13,6 +13,11 @@ Result = TypeVar("Result")
 Tool = TypeVar("Tool")
 
 
+def never() -> bool:
+    """Whether it is time to stop, for those that do not."""
+    return False
+
+
 class Shared(Generic[Tool]):
     """Tools that only one thread may use at a time; whoever needs one borrows it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from ml_exporter.evaluation import ModelReport, evaluate
 from ml_exporter.forms import details
 from ml_exporter.labels import Rules, Waiting
 from ml_exporter.layout import Layout
-from ml_exporter.parallel import Shared, in_order
+from ml_exporter.parallel import Shared, in_order, never
 from ml_exporter.pending import PendingRows
 from ml_exporter.recent import Recent, recent
 from ml_exporter.sources.blocks import Block
@@ -57,6 +57,8 @@ class Pipeline:
         limits: Exporter,
         workers: Executor,
         database: Database,
+        stopping: Callable[[], bool] = never,
+        followers: Mapping[str, Follower] | None = None,
     ) -> None:
         self.model = model
         self.layouts = layouts
@@ -64,16 +66,20 @@ class Pipeline:
         self._limits = limits
         self._code = store.model_code(model.name)
         self._workers = workers
+        self._stopping = stopping
         self._predictions = Shared(lambda: PredictionReader(model, layouts, database))
         self._labels = Shared(lambda: LabelReader(model, layouts, database)) if model.labels else None
         logs = {"predictions": model.predictions} | ({"labels": model.labels} if model.labels else {})
-        self._files = {source: Follower(log.path, log.format) for source, log in logs.items()}
+        self.followers = {
+            source: _follower(log.path, log.format, (followers or {}).get(source))
+            for source, log in logs.items()
+        }
         kept = model.dead_letter
         self.letters = DeadLetters(model.name, kept.path, kept.max_bytes) if kept else None
         self.evicted = 0
         self.state = ModelState(model, layouts)
         self._rows = PendingRows(store, self._code, details(model, layouts), len(model.segments))
-        self.waiting = Waiting(store, self._code, rules(model), self._rows, self.state.task.losses)
+        self.waiting = Waiting(store, self._code, rules(model), self._rows, self.state.task.losses, stopping)
         self.restore()
 
     def read(self, now: int, limit: int | None, until: int | None = None) -> list[SourceStatus]:
@@ -118,7 +124,7 @@ class Pipeline:
             self.waiting.forget()
 
     def _read(self, source: str, now: int, limit: int | None, until: int | None) -> SourceStatus:
-        files, live = self._files[source], limit is not None
+        files, live = self.followers[source], limit is not None
         listing = self._list(source, live)
         blocks = self._blocks(files, listing, complete=not live)
 
@@ -126,7 +132,9 @@ class Pipeline:
             return block, self._delta(source, block, now, until, live)
 
         read, last = 0, None
-        for block, delta in in_order(self._workers, decode, islice(blocks, limit), WORKERS):
+        for block, delta in in_order(
+            self._workers, decode, islice(self._until_stopped(blocks), limit), WORKERS
+        ):
             self._merge(delta, now, now if live else until or delta.newest or now)
             if live and self.letters:
                 self.letters.add(source, block.end.path, now / MICROSECONDS, delta.letters)
@@ -152,7 +160,7 @@ class Pipeline:
         known = self.state.positions[source]
         # Without a state nothing tells what an earlier run has read, so a live one begins at the end.
         from_end = live and self._store.path is None and self.state.born is None
-        listing = self._files[source].look(known, from_end)
+        listing = self.followers[source].look(known, from_end)
         gone = [position for key, position in known.items() if key not in listing.matched][-_FORGOTTEN_FILES:]
         self.state.positions[source] = {position.key: position for position in (*gone, *listing.positions)}
         self.state.truncations[source] += listing.truncated
@@ -161,6 +169,14 @@ class Pipeline:
     def _blocks(self, files: Follower, listing: Listing, complete: bool) -> Iterator[Block]:
         for position in listing.positions:
             yield from files.blocks(position, self._limits.line_limit, complete)
+
+    def _until_stopped(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Take blocks one by one, as long as there is time; those that are left are not touched."""
+        while not self._stopping():
+            try:
+                yield next(blocks)
+            except StopIteration:
+                return
 
     def _delta(self, source: str, block: Block, now: int, until: int | None, live: bool) -> Delta:
         if source == "labels":
@@ -194,6 +210,12 @@ class Pipeline:
             code: versions[name].judging for code, name in enumerate(self.state.codes) if name in versions
         }
         return recent(self._store, self._code, self._rows, judging, maturity, now, starts)
+
+
+def _follower(pattern: str, form: str, before: Follower | None) -> Follower:
+    """Go on with one that has followed the same files: it holds those that were deleted meanwhile."""
+    same = before is not None and (before.pattern, before.form) == (pattern, form)
+    return before if before is not None and same else Follower(pattern, form)
 
 
 def rules(model: Model) -> Rules:

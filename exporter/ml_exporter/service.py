@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ml_exporter import __version__
@@ -68,8 +69,9 @@ class Service:
         self._reloaded, self._reload_successful = time.time(), True
         self._host_state, self._totals = HostState(), ProcessTotals()
         # Held while the engine changes: by a cycle, and by a reload that puts another in its place.
-        self._engine_lock = threading.Lock()
-        self._stop = threading.Event()
+        self._engine_lock, self._turnstile = threading.Lock(), threading.Lock()
+        self._watch_lock = threading.Lock()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=self._evaluate_forever, name="engine"),
             threading.Thread(target=self._watch_forever, name="watch", daemon=True),
@@ -81,9 +83,14 @@ class Service:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Finish the evaluation under way, and close the state."""
+    def halt(self) -> None:
+        """Begin to stop: an evaluation that is under way commits what it has done by now."""
         self._stop.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Wait for the last commit, and close the state."""
+        self.halt()
         self._threads[0].join()
         self._store.close()
 
@@ -116,7 +123,7 @@ class Service:
 
     def report(self, area: str, error: Exception) -> None:
         """Count and log what went wrong outside, and was got over."""
-        self._count(area)
+        self.count(area)
         self._logger.error("%s: %s", area, error)
 
     def reload(self) -> None:
@@ -126,16 +133,20 @@ class Service:
             if config.exporter.state != self._config.exporter.state:
                 raise ProfileError("exporter.state: cannot change while running; restart the exporter")
             layouts = load_layouts(config)
-            with self._engine_lock:
-                self._engine = self._engine and Engine(config, layouts, self._store)
+            with self._engine_in_turn():
+                before = self._engine
+                self._engine = before and self._new_engine(config, layouts, before)
                 self._config, self._layouts = config, layouts
                 self._config_page = _config_page(config, layouts)
+                self._drop_other_models()
         except Exception as error:
             self._reload_successful = False
             self._count_error("reload", error)
             raise
         self._reloaded, self._reload_successful = time.time(), True
         self._logger.info("configuration loaded")
+        self._guarded("watch", self._watch)
+        self._wake.set()
 
     def _evaluate_forever(self) -> None:
         while not self._stop.is_set():
@@ -143,30 +154,65 @@ class Service:
             behind = self._guarded("evaluation", self._evaluate)
             pause = self._config.exporter.evaluation_interval - (time.monotonic() - started)
             # Behind means that there is more to read at once; an evaluation is made of every batch.
-            self._stop.wait(0.0 if behind else max(0.0, pause))
+            self._wake.wait(0.0 if behind else max(0.0, pause))
+            self._wake.clear()
 
     def _evaluate(self) -> bool:
         """Run one cycle and publish it; tell whether more can be read at once."""
-        with self._engine_lock:
-            exporter = self._config.exporter
+        with self._engine_in_turn():
             snapshot = self._cycle()
-            page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
-        self._log_page, self._snapshot, self._last_error = page, snapshot, ""
+            if self._stop.is_set():
+                return False
+            self._publish(snapshot)
+        self._last_error = ""
         for source in snapshot.sources:
             self._note_problems(source)
         for problem in snapshot.unwritten:
-            self._count("dead_letter")
+            self.count("dead_letter")
             self._logger.error("dead_letter: %s", problem)
         if snapshot.evicted:
-            self._count("pending_limit")
+            self.count("pending_limit")
             self._logger.error(
                 "pending_limit: %d predictions count as unlabelled before their time", snapshot.evicted
             )
         return snapshot.behind
 
+    @contextmanager
+    def _engine_in_turn(self) -> Iterator[None]:
+        """Have the engine alone. Whoever waits is next: with a backlog the other comes back at once."""
+        with self._turnstile:
+            self._engine_lock.acquire()
+        try:
+            yield
+        finally:
+            self._engine_lock.release()
+
+    def _new_engine(
+        self, config: Config, layouts: Mapping[str, Mapping[str, Layout]], before: Engine | None = None
+    ) -> Engine:
+        return Engine(config, layouts, self._store, stopping=self._stop.is_set, before=before)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        exporter = self._config.exporter
+        page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
+        self._log_page, self._snapshot = page, snapshot
+
+    def _drop_other_models(self) -> None:
+        """Publish the newest snapshot once more without the models that are not configured any more."""
+        if self._snapshot is None:
+            return
+        names = {model.name for model in self._config.models}
+        self._publish(
+            replace(
+                self._snapshot,
+                reports=tuple(pair for pair in self._snapshot.reports if pair[0].model.name in names),
+                sources=tuple(source for source in self._snapshot.sources if source.model in names),
+            )
+        )
+
     def _cycle(self) -> Snapshot:
         if self._engine is None:
-            self._engine = Engine(self._config, self._layouts, self._store)
+            self._engine = self._new_engine(self._config, self._layouts)
         try:
             return self._engine.cycle()
         except StateDamagedError:
@@ -178,7 +224,7 @@ class Service:
         """Log what is wrong with a source when it begins, not at every evaluation."""
         key = (source.model, source.source)
         if source.problems and source.problems != self._problems.get(key):
-            self._count("source")
+            self.count("source")
             self._logger.warning("%s of %s: %s", source.source, source.model, "; ".join(source.problems))
         self._problems[key] = source.problems
 
@@ -195,13 +241,17 @@ class Service:
             return False
 
     def _watch(self) -> None:
+        with self._watch_lock:
+            self._live_page = self._look_around()
+
+    def _look_around(self) -> Rendered:
         families = Families()
         if self._config.host.enabled:
             self._collect("host", families, self._collect_host)
         self._collect("process", families, self._collect_processes)
         self._collect("self", families, collect_self)
         own.collect(families, self._vitals())
-        self._live_page = render(families)
+        return render(families)
 
     def _collect(self, name: str, families: Families, collector: Callable[[Families], None]) -> None:
         """Run one collector so that its failure spoils nothing else."""
@@ -245,15 +295,16 @@ class Service:
         return self._snapshot is None or time.time() - self._snapshot.time > limit
 
     def _count_error(self, area: str, error: Exception) -> None:
-        self._count(area)
+        self.count(area)
         known, self._last_error = self._last_error, f": {error}"
         if not isinstance(error, StateError):
-            self._logger.error("%s failed", area, exc_info=error)
+            self._logger.error("%s failed", area, exc_info=error, extra={"asked": area == "reload"})
         elif self._last_error != known:
             # A disk stays full for hours: once is enough, and where in the code it showed tells nothing.
             self._logger.error("%s failed: %s", area, error)
 
-    def _count(self, area: str) -> None:
+    def count(self, area: str) -> None:
+        """Count an error that was logged."""
         with self._errors_lock:
             self._errors[area] += 1
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PROGRAM = [sys.executable, "-c", "import sys; from ml_exporter.cli import main; sys.exit(main())"]
+PROGRAM = "import sys; from ml_exporter.cli import main; sys.exit(main())"
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -38,6 +38,7 @@ class Exporter:
     command: tuple[str, ...] = ("serve", "--no-collector.host", "--no-collector.process")
     log: Path = field(init=False)
     port: int = 0
+    program: str = PROGRAM
 
     def __post_init__(self) -> None:
         self.log = self.config.with_name(f"{self.command[0]}.log")
@@ -54,7 +55,9 @@ class Exporter:
         arguments += self.flags
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*PROGRAM, *arguments], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", self.program, *arguments], stdout=log, stderr=log
+            )
         wait_for(lambda: self.process.poll() is not None or b"listening on" in self.logged(begin))
         assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
         address = self.logged(begin).rpartition(b"listening on ")[2].split(b'"')[0]

@@ -24,7 +24,10 @@ FULL = {
         "client_ca_file": "ca.crt",
         "min_version": "TLS12",
         "max_version": "TLS13",
-        "cipher_suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"],
+        "cipher_suites": [
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        ],
         "prefer_server_cipher_suites": True,
     },
     "http_server_config": {

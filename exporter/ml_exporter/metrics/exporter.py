@@ -12,7 +12,17 @@ from ml_exporter import __version__
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.pipeline import SourceStatus
 
-AREAS = ("evaluation", "source", "reload", "collector", "watch", "pending_limit", "dead_letter", "web_config")
+AREAS = (
+    "evaluation",
+    "source",
+    "reload",
+    "collector",
+    "watch",
+    "pending_limit",
+    "dead_letter",
+    "web_config",
+    "web",
+)
 """Where errors are counted."""
 
 

@@ -26,7 +26,7 @@ class Follower:
 
     def __init__(self, pattern: str, form: str = "jsonl") -> None:
         self.pattern = pattern
-        self._form = form
+        self.form = form
         self._files: dict[Identity, Followed] = {}
         self._chosen: dict[str, Followed] = {}
         self._problems: list[str] = []
@@ -90,7 +90,7 @@ class Follower:
                 identity = identity_of(os.stat(path))
                 # Another link to the same file adds nothing.
                 if identity not in named:
-                    named[identity] = self._files.get(identity) or Followed(identity, self._form)
+                    named[identity] = self._files.get(identity) or Followed(identity, self.form)
                     named[identity].path = path
         return named
 

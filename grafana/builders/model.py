@@ -11,6 +11,7 @@ from .events import events
 from .model_concept import concept_panels
 from .model_labels import label_panels
 from .model_quality import quality_panels
+from .model_retraining import retraining_panels
 from .model_segments import segment_panels
 from .model_slo import slo_panels
 from .model_traffic import traffic_panels
@@ -42,6 +43,7 @@ def model() -> Dashboard:
             Row("Input, scores and labels", [(closest_columns(), 12, 9), (violation_table(), 12, 9)]),
             Row("Traffic", traffic_panels()),
             Row("Labels", label_panels()),
+            Row("Retraining", retraining_panels()),
         ],
     )
 

@@ -10,6 +10,8 @@ ONE_MODEL = f'{SCOPE}, model="$model"'
 MANY_MODELS = f'{SCOPE}, model=~"$model"'
 # An alert about something that is gone has no instance, and ".+" does not match an absent label.
 ALERT_SCOPE = 'job=~"$job", instance=~"$instance|"'
+# The hook is a process of its own, with a job and an instance that nobody chooses here.
+HOOK_OF_MODEL = 'job=~"$job|ml_hook.*", instance=~"$instance|.+", model="$model"'
 WATCHDOG = 'ALERTS{alertname="MLWatchdog", alertstate="firing"}'
 
 REPLICA = "job, instance, model"

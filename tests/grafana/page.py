@@ -17,6 +17,7 @@ def page(seconds: float, now: float) -> bytes:
     families = Families()
     for made in MODELS:
         _model(families, made, now)
+        _retraining(families, made, seconds, now)
         for fill in (_traffic, _labels, quality, _drift, _violations):
             fill(families, made, seconds)
     machinery(families, seconds, now)
@@ -52,6 +53,12 @@ def _traffic(families: Families, made: Made, seconds: float) -> None:
         families.add("ml_exporter_source_lag_bytes", (made.name, source), 0)
         families.add("ml_exporter_source_truncations_total", (made.name, source), 0)
     families.add("ml_rows_outside_windows_total", (made.name,), seconds)
+
+
+def _retraining(families: Families, made: Made, seconds: float, now: float) -> None:
+    for result in ("success", "duplicate", "failed"):
+        families.add("ml_retrain_requests_total", (made.name, result), seconds)
+    families.add("ml_retrain_last_request_timestamp_seconds", (made.name,), now - 60)
 
 
 def _labels(families: Families, made: Made, seconds: float) -> None:

@@ -30,6 +30,7 @@ _BINARY = "two classes have their metrics in the table of all metrics"
 _NO_LIMIT = "the demo has no such limit"
 _WEEKS = "hours are those of the clock, and three weeks of them are needed"
 _ACCEPTED = "every line is accepted"
+_NO_HOOK = "the demo has no pipeline to retrain, and no hook runs"
 _NO_PROCESS = "the demo watches no process"
 _OF_PROCESSES = (
     "Which processes run, and since when?",
@@ -53,6 +54,8 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_MODEL}: {_SEASON} [A]": _WEEKS,
     f"{_MODEL}: {_SEASON} [B]": _NO_LIMIT,
     f"{_MODEL}: {_SEASON} [C]": _NO_LIMIT,
+    f"{_MODEL}: What became of alerts that ask for retraining?": _NO_HOOK,
+    f"{_MODEL}: How long ago was retraining asked for?": _NO_HOOK,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [A]": _WEEKS,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [B]": _NO_LIMIT,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [C]": _NO_LIMIT,

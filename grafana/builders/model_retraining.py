@@ -1,0 +1,38 @@
+"""What became of alerts that ask for a new model."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Panel
+
+from .panels import About, number
+from .promql import HOOK_OF_MODEL, select
+from .tables import Column, rows
+
+NO_HOOK = "Nobody asks: no `ml_exporter hook` is scraped, or the model's config has no retrain."
+
+
+def retraining_panels() -> list[tuple[Panel, int, int]]:
+    """Return the panels of the row on retraining, with width and height."""
+    return [(_requests(), 12, 6), (_asked(), 12, 6)]
+
+
+def _requests() -> Panel:
+    about = About(
+        "What became of alerts that ask for retraining?",
+        "Mostly success. Refused and failed: the pipeline did not take it. The others were not asked for: duplicate, "
+        "cooldown and weekly_limit spare the pipeline, unconfirmed ones no page showed. In the shown time.",
+        empty=NO_HOOK,
+    )
+    requests = f"increase({select('ml_retrain_requests_total', HOOK_OF_MODEL)}[$__range])"
+    columns = [Column("result", "Result"), Column("Value", "Alerts", unit="short")]
+    return rows(about, [f"round(sum by (result) ({requests}))"], columns, sort="Alerts")
+
+
+def _asked() -> Panel:
+    about = About(
+        "How long ago was retraining asked for?",
+        "As long as the champion is old, about: a new version followed.",
+        empty=NO_HOOK,
+    )
+    last = select("ml_retrain_last_request_timestamp_seconds", HOOK_OF_MODEL)
+    return number(about, f"time() - max({last})", unit="s", no_value="never")

@@ -47,14 +47,14 @@ groups:
     expr: vector(1)
     labels: {severity: info}
   - alert: MLQualityAboveTarget
-    expr: ml_quality_lower{model="flight-delay", metric="brier_score", window="15m", version="1"} > 0.18
+    expr: last_over_time(ml_quality_lower{model="flight-delay", metric="brier_score", window="15m", version="1"}[1m]) > 0.18
     labels: {severity: critical}
   - alert: MLMemoryNearlyFull
-    expr: ml_host_memory_available_bytes / ml_host_memory_total_bytes < 0.5
+    expr: last_over_time(ml_host_memory_available_bytes[1m]) < 5e9
     labels: {severity: warning}
 """
 CONFIG = """
-global: {scrape_interval: 500ms, evaluation_interval: 500ms}
+global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [rules.yml, recorded.yml]
 scrape_configs:
 - job_name: ml_exporter

@@ -79,7 +79,7 @@ MEANINGS = {
     "models[].prediction_age_limit": "age of the newest prediction above which the model counts as silent",
     "models[].label_delay_limit": "limit of the label delay",
     "models[].drifted_columns_limit": "share of drifted columns above which the model has drifted",
-    "models[].multivariate": "limits of multivariate drift",
+    "models[].multivariate": "limits of the drift of columns together, by method: `pca`, `correlation_max`, `correlation_mean`; with any of them all three are computed. Build the profile again after adding it",
     "models[].seasonal": "max: limit of the deviation from the same hour of the week, in standard errors",
     "models[].columns": "what is known of a column: kind (numeric, categorical, ignore, …), min, max, …",
     "models[].quality_value": "what a tp, fp, fn, tn gains or (below 0) costs: the metric `quality_value` is the mean of it",

@@ -23,6 +23,7 @@ from ml_exporter.metrics.models import CHECKS, columns
 from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
 from ml_exporter.sources.files import matches
+from ml_exporter.stats import multivariate
 from ml_exporter.targets import outlooks
 from ml_exporter.tasks import task_of
 
@@ -81,6 +82,8 @@ def _mismatches(config: Config, model: Model, layouts: Mapping[str, Layout]) -> 
     if lacking:
         methods = ", ".join(sorted(lacking))
         yield f"{where}.drift: the profile does not know the noise of {methods}, so no alarm can be raised; build it again with `ml_exporter profile`"
+    if model.joint_window is not None and any(profile.joint is None for profile in profiles.values()):
+        yield f"{where}.multivariate: the profile does not know how its columns go together; build it again with `ml_exporter profile` from data in which two of them vary"
 
 
 def _notes(config: Config) -> Iterator[str]:
@@ -156,4 +159,7 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
             found["ml_input_violations_total, ml_input_violation_ratio"] += 2 * len(checks)
         if name in (*EXPORTED_BINS, *model.export_bins):
             found["ml_bin_total, ml_reference_bin_ratio"] += 2 * coarse(column, reference_cells(column)).size
+    limited = sum(model.multivariate_limit(method) is not None for method in multivariate.METHODS)
+    if layouts["default"].coding and model.joint_window is not None:
+        found["ml_multivariate_drift (and noise, limit)"] = 2 * len(multivariate.METHODS) + limited
     return +found

@@ -141,6 +141,14 @@ class Drift(DriftLimits):
     pvalues: bool = False
 
 
+class Multivariate(Section):
+    """Limits of the drift of columns together, by method; with any of them all methods are computed."""
+
+    pca: Limit | None = None
+    correlation_max: Limit | None = None
+    correlation_mean: Limit | None = None
+
+
 class HealthLimits(Section):
     """Limits of the share of values that fail a check."""
 
@@ -252,7 +260,7 @@ class Model(Section):
     prediction_age_limit: PositiveDuration = 3_600.0
     label_delay_limit: PositiveDuration | None = None
     drifted_columns_limit: Ratio = 0.3
-    multivariate: FrozenMap[Name, Limit] = FrozenDict({})
+    multivariate: Multivariate = Multivariate()
     seasonal: Limit | None = None
     columns: FrozenMap[Name, Column] = FrozenDict({})
     quality_value: QualityValue | None = None
@@ -280,6 +288,11 @@ class Model(Section):
         )
 
     @property
+    def joint_window(self) -> int | None:
+        """The place of the window in which columns are watched together, None where they are not."""
+        return self.windows.index(self.alert_window) if self.multivariate.model_fields_set else None
+
+    @property
     def maturity(self) -> float:
         """Seconds from a prediction to its judgement; 0 where the label is in the same record."""
         return self.labels.maturity if self.labels else 0.0
@@ -302,6 +315,11 @@ class Model(Section):
     def drift_limit(self, column: str, method: str) -> float | None:
         """Return the limit of the column's drift by the method, None where no alert is wanted."""
         return _limit(self.drift.columns.get(column), self.drift, method)
+
+    def multivariate_limit(self, method: str) -> float | None:
+        """Return the limit of the drift of columns together by the method, None where no alert is wanted."""
+        limit: Limit | None = getattr(self.multivariate, method)
+        return limit.max if limit else None
 
     def drift_limited(self) -> bool:
         """Return whether any column has a limit of drift."""

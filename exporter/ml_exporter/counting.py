@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.groups import Counts, Groups, count, merged, table
+from ml_exporter.groups import Counts, Groups, Where, count, merged, table
 from ml_exporter.hours import by_hour
+from ml_exporter.joint import Sample
 from ml_exporter.layout import Cells, Layout
 from ml_exporter.profile import NumericColumn
 from ml_exporter.sources.batch import ABSENT, INVALID, POSITIVE, ClassArray, Numbers, Predictions
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.tally import LATENCY_BOUNDS, input_shape
+from ml_exporter.tally import LATENCY_BOUNDS, Tally, input_shape
 
 
 def count_inputs(
@@ -25,29 +26,38 @@ def count_inputs(
     clock: int,
     latency_limit: float | None,
     kept: Sequence[int] | None = None,
+    joint: int | None = None,
 ) -> tuple[dict[int, Counts], int]:
     """Count predictions as they are read, by version code; also how many of them are in no window.
 
     `steps` are the windows' pane lengths, `clock` the latest time known, all in microseconds; `kept` as
-    in `Groups`.
+    in `Groups`; `joint` is the window in which columns are counted together too.
     """
     panes = Groups(rows.times, steps, clock, kept)
     versions = np.flatnonzero(np.bincount(rows.versions))
     group, n = panes.of_row, len(panes)
+    place = np.zeros(len(rows), np.int64)
     if versions.size > 1:  # one pass over a column serves all of them too
         position = np.zeros(versions[-1] + 1, np.int64)
-        position[versions] = np.arange(versions.size) * n
-        group = position[rows.versions] + group
+        position[versions] = np.arange(versions.size)
+        place = position[rows.versions]
+        group = place * n + group
+    sample = None
+    if joint is not None and layout.coding is not None:
+        sample = Sample(layout.coding, rows, panes.panes(joint), place, versions.size)
     tables = _traffic(rows, group, versions.size * n, latency_limit)
-    tables["cells"] = _cells(rows, layout, group, versions.size * n)
+    tables["cells"] = _cells(rows, layout, group, versions.size * n, sample)
     tables["outside"] = _outside(rows, layout, group, versions.size * n)
     tables["estimated"] = _estimated(rows, layout, group, versions.size * n)
     shape = input_shape(layout.size, len(layout.cells), layout.estimated)
     hours = _hours(rows, versions)
+    together: dict[int, dict[Where, Tally]] = {code: {} for code in versions.tolist()}
+    for index, pane, tally in sample.tallies() if sample is not None else ():
+        together[int(versions[index])][joint or 0, pane] = tally
     counts, outside = {}, 0
     for index, code in enumerate(versions.tolist()):
         own = {name: table[index * n : (index + 1) * n] for name, table in tables.items()}
-        counts[code] = replace(merged(own, panes, shape, "rows"), hours=hours[code])
+        counts[code] = replace(merged(own, panes, shape, "rows"), hours=hours[code], joint=together[code])
         outside += int(own["rows"][panes.outside()].sum())
     return counts, outside
 
@@ -78,9 +88,11 @@ def _traffic(
     }
 
 
-def _cells(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
+def _cells(rows: Predictions, layout: Layout, group: IntArray, n: int, sample: Sample | None) -> IntArray:
     found = np.zeros((n, layout.size), np.int64)
     for name, codes, chosen in _codes(rows, layout):
+        if sample is not None:
+            sample.take(name, codes)
         cells = layout.cells[name]
         cells.of(found)[...] = table(group if chosen is None else group[chosen], codes, n, cells.size)
     return found

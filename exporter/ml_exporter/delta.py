@@ -56,6 +56,7 @@ class PredictionReader:
     def __init__(self, model: Model, layouts: Mapping[str, Layout], database: Database | None = None) -> None:
         self._steps = [step_of(window.seconds) for window in model.windows]
         self._kept = model.kept_panes
+        self._joint = model.joint_window
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
         self._keep_letters = model.dead_letter is not None
@@ -111,7 +112,9 @@ class PredictionReader:
         outside = 0
         for layout, own in codes.items():
             part = rows if len(codes) == 1 else rows.take(np.isin(rows.versions, own))
-            found, out = count_inputs(part, layout, self._steps, clock, self._latency_limit, self._kept)
+            found, out = count_inputs(
+                part, layout, self._steps, clock, self._latency_limit, self._kept, self._joint
+            )
             counts |= {rows.version_names[code]: item for code, item in found.items()}
             outside += out
         return counts, outside

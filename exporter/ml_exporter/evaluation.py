@@ -14,6 +14,7 @@ from ml_exporter.config import Window
 from ml_exporter.config_model import Model
 from ml_exporter.drift import PREVIOUS, REFERENCE, Chance, Drift, Impact, references_of
 from ml_exporter.estimate import estimated
+from ml_exporter.joint import JointDrift
 from ml_exporter.layout import Layout
 from ml_exporter.profile import NumericColumn
 from ml_exporter.quality import WindowQuality, qualities
@@ -21,7 +22,8 @@ from ml_exporter.recent import Recent
 from ml_exporter.season import Deviation, deviations
 from ml_exporter.state import ModelState
 from ml_exporter.stats.arrays import IntArray
-from ml_exporter.stats.result import Result, Value
+from ml_exporter.stats.multivariate import METHODS
+from ml_exporter.stats.result import Result, Unavailable, Value
 from ml_exporter.tally import Tally
 from ml_exporter.tasks.task import Evidence, Task
 from ml_exporter.version import VersionState
@@ -46,7 +48,8 @@ class WindowReport:
 
     `recent` are metrics of the rows up to now that have a label; `quality` ended a maturity ago.
     `estimated` is quality without labels, of all rows up to now. Only the alert window has `drift`, the
-    `impacts` of columns, the `chances` (p-values) of their distances, and `violations`.
+    `impacts` of columns, the `chances` (p-values) of their distances, the drift of columns together
+    (`joint`), and `violations`.
     """
 
     window: Window
@@ -58,6 +61,7 @@ class WindowReport:
     estimated: Mapping[str, Result] = field(default_factory=dict)
     impacts: tuple[Impact, ...] = ()
     chances: tuple[Chance, ...] = ()
+    joint: tuple[JointDrift, ...] = ()
 
 
 class _Shifts(NamedTuple):
@@ -164,6 +168,7 @@ def _windows(
             estimated(version.layout, inputs, quality[index].design_effect),
             shifts.impacts,
             shifts.chances,
+            tuple(_joint(version, index, window.name, time)) if index == model.joint_window else (),
         )
 
 
@@ -201,6 +206,15 @@ def _shifts(
     if "score" in version.layout.cells:
         drift += tuple(columns.selection("score", judged["selection"]))
     return _Shifts(drift, impacts, chances)
+
+
+def _joint(version: VersionState, index: int, window: str, time: int) -> Iterator[JointDrift]:
+    """How columns go together in a window; each method without a value where the profile does not know."""
+    coding = version.layout.coding
+    if coding is None:
+        yield from (JointDrift(method, Unavailable("no_profile")) for method in METHODS)
+    else:
+        yield from coding.drifts(version.window("joint", index, time), window)
 
 
 def _role(model: Model, name: str, champion: str | None) -> Role:

@@ -25,12 +25,13 @@ _OUT = -(2**62)
 class Counts:
     """Tallies of some rows: `total` of all of them, `panes` of those that are in a window.
 
-    `hours` are sums by hour since 1970, as `hours.by_hour` makes them.
+    `hours` are sums by hour since 1970, as `hours.by_hour` makes them, `joint` the moments of chosen rows.
     """
 
     total: Tally
     panes: Mapping[Where, Tally]
     hours: Mapping[int, FloatArray] = field(default_factory=dict)
+    joint: Mapping[Where, Tally] = field(default_factory=dict)
 
 
 class Groups:
@@ -73,6 +74,14 @@ class Groups:
     def outside(self) -> IntArray:
         """Groups that are in no window, as indices."""
         return np.flatnonzero((self.keys == _OUT).all(axis=1))
+
+    def panes(self, window: int) -> tuple[IntArray, IntArray]:
+        """The place of each row's pane of a window, -1 where it is in none, and the numbers of these panes."""
+        numbers = self.keys[:, window]
+        inside = numbers != _OUT
+        place = np.full(numbers.size, -1, np.int64)
+        found, place[inside] = np.unique(numbers[inside], return_inverse=True)
+        return place[self.of_row], found
 
     def windows(self) -> Iterator[tuple[int, IntArray, IntArray]]:
         """Give each window (its index) that has panes, these, and where their groups begin and end.

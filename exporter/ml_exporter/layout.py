@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_exporter.joint import Coding
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
 
 _CODES = 1 << 16
@@ -109,7 +110,8 @@ class Layout:
     """The cells of every column of a profile, in the profile's order.
 
     `limits` has the range of each numeric column where it is not the reference's own; `estimated` is
-    the number of bins of answers, and of classes in each, that quality without labels is made from.
+    the number of bins of answers, and of classes in each, that quality without labels is made from;
+    `coding` is how columns are watched together, None where the profile does not know.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Layout:
         learned = profile.estimation if profile else None
         self.estimation = Cells("", learned.column, 0) if learned else None
         self.estimated = (learned.column.size, learned.classes) if learned else (0, 0)
+        self.coding = Coding(profile, profile.joint) if profile and profile.joint else None
         self.positions = {name: index for index, name in enumerate(self.cells)}
         self.limits = {cells.name: _limits(cells, limits) for cells in self.numeric()}
 

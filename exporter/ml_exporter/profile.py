@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ml_exporter.sources.batch import Source
 from ml_exporter.stats.estimation import Calibration
 from ml_exporter.stats.expected_loss import ExpectedLoss
+from ml_exporter.stats.multivariate import SampleFloor
 from ml_exporter.stats.noise import FloorTable
 
 FORMAT = 1
@@ -223,6 +224,41 @@ class Estimation(_Frozen):
         return {metric: ExpectedLoss.from_json(dict(data)) for metric, data in self.losses.items()}
 
 
+class JointNoise(_Frozen):
+    """What a method shows on columns together without drift: by chance, and in the reference's own chunks.
+
+    `scaled` are the squared 1e-4 quantiles times the rows they are made from, by these numbers of rows.
+    """
+
+    sizes: tuple[int, ...]
+    scaled: tuple[float, ...]
+    chunks: Mapping[str, float]
+
+    @cached_property
+    def table(self) -> SampleFloor:
+        """The sampling noise as a function of the numbers of rows."""
+        return SampleFloor(self.sizes, self.scaled)
+
+
+class Joint(_Frozen):
+    """How the reference's columns go together.
+
+    Each of `columns` is coded by the normal scores of its bins and each of `indicators` by whether its
+    value is missing; `means` and `deviations` are those of the codes, `correlations` the lower triangle
+    without its diagonal. `components` are the first principal components of the correlations, as
+    many as explain 65 % of the variance. All of it is made from `rows` of the reference's rows.
+    """
+
+    rows: int
+    columns: tuple[str, ...]
+    indicators: tuple[str, ...]
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    correlations: tuple[tuple[float, ...], ...]
+    components: tuple[tuple[float, ...], ...]
+    noise: Mapping[str, JointNoise]
+
+
 class Profile(_Frozen):
     """The file's content."""
 
@@ -240,6 +276,7 @@ class Profile(_Frozen):
     hourly: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
     expected_loss: ExpectedLossByBin | None = None
     estimation: Estimation | None = None
+    joint: Joint | None = None
 
     def to_json(self) -> str:
         """The file's text; the same rows give the same bytes."""

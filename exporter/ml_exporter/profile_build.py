@@ -18,6 +18,7 @@ from ml_exporter.profile_bins import numeric
 from ml_exporter.profile_columns import Maker
 from ml_exporter.profile_counts import Stretches
 from ml_exporter.profile_data import Rows
+from ml_exporter.profile_joint import Gathered, joint_of
 from ml_exporter.profile_noise import worst_shares
 from ml_exporter.slots import Slots
 from ml_exporter.stats.arrays import FloatArray, IntArray
@@ -49,6 +50,7 @@ def build(
     losses = _losses(model, bare.model_copy(update={"columns": seen}), known)
     columns: dict[str, Column] = {}
     ignored: dict[str, str] = {}
+    gathered = Gathered(rows.sample.times) if model.joint_window is not None else None
     for name, made in chain(maker.features(), own.items()):
         progress(name)
         if isinstance(made, str):
@@ -61,7 +63,10 @@ def build(
         worst = {window: found for window, found in shares.items() if found}
         noise = maker.noise(name, made, chunks)
         columns[name] = made.column.model_copy(update={"losses": mean, "noise": noise, "worst": worst})
-    profile = bare.model_copy(update={"columns": columns, "ignored": ignored})
+        if gathered is not None and name not in own:
+            gathered.add(name, columns[name], made.codes(rows.sample))
+    joint = joint_of(gathered, seconds, rows.first, rows.last) if gathered else None
+    profile = bare.model_copy(update={"columns": columns, "ignored": ignored, "joint": joint})
     return _with_answers(model, profile, known, time_scale)
 
 

@@ -167,7 +167,7 @@ def _same(then: Mapping[str, Any], now: Mapping[str, Any], key: PaneKey) -> tupl
     if kind == HOURS:
         return then["task"][:2] == now["task"][:2], True
     profile = _profile(then, version) == _profile(now, version)
-    if kind == "inputs":
+    if kind != "judged":
         return True, profile
     segments = all(then.get(part) == now[part] for part in ("segments", "ranked"))
     return then["task"] == now["task"], profile and segments

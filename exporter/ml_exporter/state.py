@@ -100,9 +100,8 @@ class ModelState:
         layout = self.layouts.get(slot, self.layouts["default"])
         segments = len(self.segments), max((slots.size + 2 for slots in self.segments.values()), default=0)
         watch = Watch(self.model.detectors, self.model.tol, layout, self.task)
-        return VersionState(
-            Judging(self.task, layout, *segments), watch, self.steps, born, self.model.kept_panes
-        )
+        judging, model = Judging(self.task, layout, *segments), self.model
+        return VersionState(judging, watch, self.steps, born, model.kept_panes, model.joint_window)
 
     def slot(self, name: str) -> str:
         """Return the name under which a version is counted."""

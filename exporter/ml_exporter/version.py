@@ -33,6 +33,7 @@ class VersionState:
         steps: Sequence[int],
         born: float,
         kept: Sequence[int] | None = None,
+        joint: int | None = None,
     ) -> None:
         self.judging = judging
         self.layout = layout = judging.layout
@@ -41,20 +42,28 @@ class VersionState:
         self.shapes: dict[str, Shape] = {
             "inputs": input_shape(layout.size, len(layout.cells), layout.estimated),
             "judged": judging.shape,
+            "joint": layout.coding.shape if layout.coding and joint is not None else Shape({}),
         }
-        self.totals = {kind: Tally.zeros(shape) for kind, shape in self.shapes.items()}
-        own = {"inputs": kept or [PANES] * len(steps), "judged": [PANES] * len(steps)}
+        # Columns together are of interest in one window only, and not since ever.
+        self.totals = {kind: Tally.zeros(self.shapes[kind]) for kind in ("inputs", "judged")}
+        own = {"inputs": kept or [PANES] * len(steps)}
         self.panes = {
-            kind: [Panes(step, shape, panes) for step, panes in zip(steps, own[kind], strict=True)]
+            kind: [
+                Panes(step, shape, panes)
+                for step, panes in zip(steps, own.get(kind, [PANES] * len(steps)), strict=True)
+            ]
             for kind, shape in self.shapes.items()
         }
         self.hours = hours_of(judging.task)
         self.watch = watch
         self._steps = steps
+        self._joint = joint
 
     def add_inputs(self, counts: Counts) -> None:
         """Merge what reading predictions has counted."""
         self._add("inputs", counts)
+        for (window, pane), tally in counts.joint.items():
+            self.panes["joint"][window].add(pane, tally)
         self.hours.add(counts.hours, INPUT_HOURS)
 
     def judge(self, rows: Judged, clock: int) -> None:
@@ -86,7 +95,7 @@ class VersionState:
 
     def prune(self, clock: int, judged_clock: int) -> None:
         """Forget what no window from the clocks on can reach."""
-        for kind, time in (("inputs", clock), ("judged", judged_clock)):
+        for kind, time in (("inputs", clock), ("judged", judged_clock), ("joint", clock)):
             for panes in self.panes[kind]:
                 panes.prune(time)
         self.hours.prune(judged_clock)
@@ -94,7 +103,8 @@ class VersionState:
     def changed(self, windows: Sequence[str]) -> Iterator[tuple[tuple[str, str, int], bytes | None]]:
         """What is new since it was saved, as (kind, window, pane) and bytes; None where it is gone."""
         for kind, rings in self.panes.items():
-            yield (kind, TOTAL, 0), self.totals[kind].to_bytes(self.shapes[kind])
+            if kind in self.totals:
+                yield (kind, TOTAL, 0), self.totals[kind].to_bytes(self.shapes[kind])
             for window, panes in zip(windows, rings, strict=True):
                 tallies = panes.tallies
                 for pane in panes.changed:
@@ -125,6 +135,8 @@ class VersionState:
             self.totals[kind] = _read(self.shapes[kind], data, task, profile)
             return True
         if window not in windows or not task or not (profile or kind == "judged"):
+            return False
+        if kind == "joint" and windows.index(window) != self._joint:
             return False
         panes = self.panes[kind][windows.index(window)]
         panes.put(pane, _read(self.shapes[kind], data, task, profile))

@@ -309,6 +309,23 @@ DRIFT = (
         "Share of the columns with a limit whose first method (psi unless configured) exceeds limit and noise.",
     ),
     _gauge("ml_drifted_columns_limit", "model", "Configured limit of ml_drifted_columns_ratio."),
+    _gauge(
+        "ml_multivariate_drift",
+        "model version method window reference",
+        "Drift of the columns together: relative change of the error with which the reference's principal components "
+        "rebuild the rows (pca), largest or mean change of the columns' correlations; units differ by method.",
+    ),
+    _gauge(
+        "ml_multivariate_drift_noise",
+        "model version method window reference",
+        "What ml_multivariate_drift reaches without drift: the larger of the 1e-4 sampling quantile at this sample size and "
+        "the reference's own largest chunk.",
+    ),
+    _gauge(
+        "ml_multivariate_drift_limit",
+        "model version method window reference",
+        "Configured limit of ml_multivariate_drift.",
+    ),
     _counter(
         "ml_bin_total",
         "model version column bin",

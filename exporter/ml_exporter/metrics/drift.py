@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ml_exporter.config_model import Model
-from ml_exporter.drift import MATURE, coarse, drifted, reference_cells, references_of
+from ml_exporter.drift import MATURE, REFERENCE, coarse, drifted, reference_cells, references_of
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
+from ml_exporter.joint import JointDrift
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Value
@@ -41,10 +42,24 @@ def _window(families: Families, model: Model, version: str, report: WindowReport
         families.add(
             "ml_drift_impact", (model.name, version, impact.column, window, impact.reference), impact.value
         )
+    for together in report.joint:
+        _together(families, model, (model.name, version, together.method, window, REFERENCE), together)
     for reference in references_of(model):
         ratio = drifted(model, report.drift, reference)
         if ratio is not None:
             families.add("ml_drifted_columns_ratio", (model.name, version, window, reference), ratio)
+
+
+def _together(
+    families: Families, model: Model, labels: tuple[str, str, str, str, str], drift: JointDrift
+) -> None:
+    limit = model.multivariate_limit(drift.method)
+    if limit is not None:
+        families.add("ml_multivariate_drift_limit", labels, limit)
+    if isinstance(drift.result, Value):
+        families.add("ml_multivariate_drift", labels, drift.result.value)
+        if drift.noise is not None:
+            families.add("ml_multivariate_drift_noise", labels, drift.noise)
 
 
 def _bins(

@@ -47,6 +47,11 @@ def unavailable(report: ModelReport) -> Iterator[Missing]:
             if isinstance(window.quality.calibration, Unavailable):
                 yield *where, "quality:expected_calibration_error", window.quality.calibration.reason
             yield from ((*where, "estimate", reason) for reason in _no_estimate(window))
+            for together in window.joint:
+                if isinstance(together.result, Unavailable):
+                    yield *where, f"multivariate:{together.method}", together.result.reason
+                elif together.short_reference:
+                    yield *where, "multivariate:noise", "short_reference"
     window_name = report.model.alert_window.name
     for difference in report.differences:
         if isinstance(difference.result, Unavailable):

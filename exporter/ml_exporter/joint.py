@@ -1,7 +1,7 @@
 """Columns together: rows chosen by their ids, coded and summed up to moments, pane by pane.
 
 Each column of a row becomes one number: the normal score of its bin in the reference (a category's
-cells stand in the order of the reference's frequency), 0 where the value is missing or invalid, and
+cells stand in the order of the reference's frequency), 0 where the value is missing, invalid or unseen, and
 where the reference has missing values one more number that tells so. Numbers are whole multiples of
 1 / 64, so sums of them are exact, and parts give to the last bit what the whole gives.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_exporter.drift import Column, reference_cells
-from ml_exporter.profile import Joint, Profile
+from ml_exporter.profile import CategoricalColumn, Joint, Profile
 from ml_exporter.sources.batch import Predictions
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.multivariate import (
@@ -36,6 +36,9 @@ ROWS = 1_000
 """So many rows of a pane, or fewer, are expected to be chosen of one block."""
 STEP = 64
 """Steps of a code that make one standard deviation."""
+
+_FURTHEST = 3.0
+"""Standard deviations beyond which no code lies: what the reference hardly has must not outweigh the rest."""
 
 Hashes = NDArray[np.uint64]
 
@@ -109,9 +112,10 @@ class Coding:
 
 
 def codes_of(column: Column) -> FloatArray:
-    """The code of each cell, in whole steps: normal scores, 0 for missing and invalid."""
-    scores = normal_scores(reference_cells(column)[: column.size])
-    return np.append(np.rint(scores * STEP), (0.0, 0.0))
+    """The code of each cell, in whole steps: normal scores, 0 for unseen, missing and invalid values."""
+    known = column.size - isinstance(column, CategoricalColumn)
+    scores = np.clip(normal_scores(reference_cells(column)[:known]), -_FURTHEST, _FURTHEST)
+    return np.append(np.rint(scores * STEP), np.zeros(column.size + 2 - known))
 
 
 def absence_of(column: Column) -> FloatArray:

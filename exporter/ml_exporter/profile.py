@@ -280,7 +280,8 @@ class Profile(_Frozen):
 
     def to_json(self) -> str:
         """The file's text; the same rows give the same bytes."""
-        return _dump(self.model_dump(mode="json")) + "\n"
+        left_out = {"joint"} if self.joint is None else set()
+        return _dump(self.model_dump(mode="json", exclude=left_out)) + "\n"
 
     @cached_property
     def digest(self) -> str:

@@ -198,8 +198,7 @@ def test_without_the_key_nothing_is_made_or_counted(site: Site) -> None:
     site.predict(*records(np.random.default_rng(3), 0, 100))
     assert alert(advanced(site, 60)).joint == ()
     (own,) = site.config().models
-    rows = Rows(own, [site.folder / f"{NAME}-predictions.jsonl"], None, None)
-    assert build(own, rows).joint is None
+    assert own.joint_window is None
 
 
 class TestReasons:

@@ -11,7 +11,7 @@ from tests.support.site import Site, label, prediction
 from ml_exporter import __version__
 from ml_exporter.cli import main, parser
 
-COMMANDS = ("serve", "evaluate", "check", "profile", "hook")
+COMMANDS = ("serve", "evaluate", "check", "profile", "hook", "suggest")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from ml_exporter.service import HostPaths, Service
 from ml_exporter.snapshot import config_families, log_families
 from ml_exporter.state_file import StateError
 from ml_exporter.store import Store
+from ml_exporter.suggest.prometheus import Prometheus
+from ml_exporter.suggest.report import report
 from ml_exporter.web.app import create_app
 from ml_exporter.web.auth import Guard, unknown_users
 from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_address, serve
@@ -63,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     _command(commands, "check", _check, "validate config, profiles and paths; print series per family")
     _add_profile(_command(commands, "profile", _profile, "build a reference profile from a prediction log"))
     _add_hook(_command(commands, "hook", _hook, "receive Alertmanager's webhook and ask for retraining"))
+    _add_suggest(
+        _command(
+            commands, "suggest", _suggest, "propose targets and limits from history, and try the alerts on it"
+        )
+    )
     return root
 
 
@@ -156,6 +164,19 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
         help="the log is replayed N times as fast as the data",
     )
     add("data", nargs="+", type=Path, metavar="DATA", help="files in the shape of the prediction log")
+
+
+def _add_suggest(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--prometheus", required=True, metavar="URL", help="the Prometheus that scrapes the exporter")
+    add(
+        "--prometheus.authorization-file",
+        dest="authorization",
+        type=Path,
+        metavar="FILE",
+        help="Authorization header for Prometheus",
+    )
+    add("--days", type=_factor, default=28.0, metavar="N", help="days of history to look at")
 
 
 def _add_hook(command: argparse.ArgumentParser) -> None:
@@ -266,6 +287,17 @@ def _hook(flags: argparse.Namespace) -> int:
     server.stop()
     hook.stop()
     return 0
+
+
+def _suggest(flags: argparse.Namespace) -> int:
+    config = load(flags.config)
+    text, problems = report(
+        config, Prometheus(flags.prometheus, flags.authorization), flags.days, time.time()
+    )
+    sys.stdout.write(text)
+    for problem in problems:
+        print(f"ml_exporter: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _reload(service: Service) -> None:

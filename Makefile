@@ -28,12 +28,12 @@ fault: ## make fault NAME: break the running demo; `make fault none` heals it
 	@$(PYTHON_VENV) exporter/demo/run.py fault $(FAULTS)
 
 test: venv ## run all tests but the long ones, the linters and the type checker
-	@.ci/fetch_tools.sh || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
+	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not long'
 
 test-long: venv ## run the tests that take minutes
-	@.ci/fetch_tools.sh || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
+	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
 	$(PYTEST) -m long
 
 bench: venv ## measure reading and scraping against a yardstick in the same run, and what memory depends on
@@ -49,7 +49,7 @@ lint: venv ## ruff and mypy
 	$(PYTHON_VENV) -m ruff format --check .
 	$(PYTHON_VENV) -m mypy
 
-tools: ## fetch prometheus, promtool, alertmanager and amtool into .tools/bin
+tools: ## fetch prometheus, promtool, alertmanager and amtool into .tools/bin (TOOLS_FLAGS=--chromium: that too)
 	@.ci/fetch_tools.sh $(TOOLS_FLAGS)
 
 venv:

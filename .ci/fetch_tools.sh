@@ -163,6 +163,11 @@ fetch() {
   done
 }
 
+failed() {
+  tail -n 5 "$tools/apt/update.log" "$tools/apt/download.log" >&2
+  say "could not fetch $* (see above); install $(for name in "$@"; do package_of "$name"; done | sort -u | tr '\n' ' ')or try again"
+}
+
 wanted=(prometheus promtool alertmanager amtool)
 for flag in "$@"; do
   case $flag in
@@ -188,9 +193,14 @@ say "fetching ${missing[*]} from the Debian packages into .tools/"
 write_apt_conf
 # A third-party source that cannot be reached fails here without harm: the download below is what counts.
 apt update >"$tools/apt/update.log" 2>&1 || true
-if ! fetch "${missing[@]}" >"$tools/apt/download.log" 2>&1; then
-  tail -n 5 "$tools/apt/update.log" "$tools/apt/download.log" >&2
-  die "could not fetch ${missing[*]} (see above); install prometheus and prometheus-alertmanager, or try again"
-fi
+# The browser is the larger part by far: without it the rest is there all the same.
+servers=() browsers=()
+for name in "${missing[@]}"; do
+  case $name in chromium) browsers+=("$name") ;; *) servers+=("$name") ;; esac
+done
+for group in "${servers[*]}" "${browsers[*]}"; do
+  read -ra names <<<"$group"
+  [ ${#names[@]} -eq 0 ] || fetch "${names[@]}" >"$tools/apt/download.log" 2>&1 || failed "${names[@]}"
+done
 mapfile -t missing < <(missing_of "${wanted[@]}")
-[ ${#missing[@]} -eq 0 ] || die "fetched, but these do not run: ${missing[*]}"
+[ ${#missing[@]} -eq 0 ] || die "these are missing, or do not run: ${missing[*]}"

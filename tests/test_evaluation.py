@@ -15,8 +15,6 @@ from ml_exporter.metrics.health import unavailable, unavailable_columns
 from ml_exporter.stats.classification import BINARY_METRICS
 from ml_exporter.stats.result import Unavailable, Value
 from ml_exporter.store import Store
-from ml_exporter.summary import summarize
-from ml_exporter.web.pages import Status
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -198,18 +196,3 @@ def test_a_version_without_a_profile_says_so(site: Site) -> None:
     site.predict(prediction(1, 0))
     site.now = 10
     assert ("1", "10m", "drift", "no_profile") in set(unavailable(report(site)))
-
-
-def test_the_landing_page_names_what_matters(golden: Snapshot) -> None:
-    status = summarize(golden, Status(version="0.1.0", clock=0.0))
-    model = status.models[0]
-    lines = dict(model.state)
-    assert (model.name, model.team) == ("payment-fraud", "payments")
-    assert model.versions == ("1 (champion)", "2 (shadow)")
-    assert lines["version 1, 6h"].endswith("mature ones labelled")
-    assert lines["version 1, 6h, accuracy"].startswith("0.79")
-    assert [(source.source, source.up, source.note) for source in status.sources] == [
-        ("labels", True, "read to its end"),
-        ("predictions", True, "read to its end"),
-    ]
-    assert dict(status.unavailable)["short_reference"] > 0

@@ -57,7 +57,9 @@ def test_it_reads_evaluates_and_serves(service: Service, site: Site) -> None:
     site.predict(*(prediction(number, live()) for number in range(10, 15)))
     wait_for(lambda: values(service)["ml_predictions_total{flight-delay,1}"] == 15)
     assert is_ready(service)
-    assert service.status().models[0].name == "flight-delay"
+    report = service.status().report
+    assert report is not None
+    assert report.models[0].name == "flight-delay"
     assert "evaluation_interval: 50ms" in service.config_yaml()
 
 
@@ -71,7 +73,8 @@ def test_before_the_first_evaluation_the_configuration_is_served(
         assert found["ml_exporter_ready{}"] == 0
         assert not any(name.startswith("ml_predictions") for name in found)
         wait_for(lambda: service.not_ready() == "the first evaluation is not done: enough")
-        assert service.status().not_ready == service.not_ready()
+        assert service.status().report is None
+        assert service.status().troubles[0].text == f"{service.not_ready()}."
 
 
 def fail(*_: object, **__: object) -> NoReturn:

@@ -48,8 +48,8 @@ class WindowReport:
 
     `recent` are metrics of the rows up to now that have a label; `quality` ended a maturity ago.
     `estimated` is quality without labels, of all rows up to now. Only the alert window has `drift`, the
-    `impacts` of columns, the `chances` (p-values) of their distances, the drift of columns together
-    (`joint`), and `violations`.
+    `impacts` of columns, the `chances` (p-values) of their distances, the `cells` that these are made
+    of, the drift of columns together (`joint`), and `violations`.
     """
 
     window: Window
@@ -62,12 +62,14 @@ class WindowReport:
     impacts: tuple[Impact, ...] = ()
     chances: tuple[Chance, ...] = ()
     joint: tuple[JointDrift, ...] = ()
+    cells: IntArray | None = None
 
 
 class _Shifts(NamedTuple):
     drift: tuple[Drift, ...] = ()
     impacts: tuple[Impact, ...] = ()
     chances: tuple[Chance, ...] = ()
+    cells: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class VersionReport:
 
 
 @dataclass(frozen=True)
+class Accounts:
+    """What became of lines (by source and outcome) and labels since ever, and the newest prediction's time."""
+
+    lines: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    newest: float | None = None
+
+
+@dataclass(frozen=True)
 class ModelReport:
     """All numbers of one model at one time (Unix seconds)."""
 
@@ -95,6 +106,7 @@ class ModelReport:
     differences: tuple[Difference, ...]
     deviations: tuple[Deviation, ...]
     pending: int
+    accounts: Accounts = Accounts()
 
 
 def evaluate(
@@ -127,6 +139,7 @@ def evaluate(
         tuple(differences(state, other, time - round(state.model.maturity * MICROSECONDS))),
         tuple(deviations(state, time)),
         pending,
+        _accounts(state),
     )
 
 
@@ -169,7 +182,14 @@ def _windows(
             shifts.impacts,
             shifts.chances,
             tuple(_joint(version, index, window.name, time)) if index == model.joint_window else (),
+            shifts.cells,
         )
+
+
+def _accounts(state: ModelState) -> Accounts:
+    newest = None if state.newest is None else state.newest / MICROSECONDS
+    lines = {source: dict(counts) for source, counts in state.outcomes.items()}
+    return Accounts(lines, dict(state.label_outcomes), newest)
 
 
 def _recent(version: VersionState, index: int, time: int, early: Tally | None) -> dict[str, float]:
@@ -198,14 +218,14 @@ def _shifts(
     sides: dict[str, IntArray | None] = {REFERENCE: None}
     if PREVIOUS in references_of(state.model):
         sides[PREVIOUS] = version.previous_cells(index, time)
-    drift, impacts, chances = _Shifts()
+    drift, impacts, chances, _ = _Shifts()
     for reference in references_of(state.model):
         drift += tuple(columns.drifts(current, window, reference, sides[reference]))
         impacts += tuple(columns.impacts(current, reference, sides[reference]))
         chances += tuple(columns.chances(current, reference, sides[reference]))
     if "score" in version.layout.cells:
         drift += tuple(columns.selection("score", judged["selection"]))
-    return _Shifts(drift, impacts, chances)
+    return _Shifts(drift, impacts, chances, current)
 
 
 def _joint(version: VersionState, index: int, window: str, time: int) -> Iterator[JointDrift]:

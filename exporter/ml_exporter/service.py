@@ -25,7 +25,8 @@ from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page,
 from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
-from ml_exporter.web.pages import Status
+from ml_exporter.troubles import own_troubles
+from ml_exporter.web.status import Report, Status
 
 _WATCH_SECONDS = 5.0
 _STALE_SECONDS = 60.0
@@ -60,6 +61,7 @@ class Service:
         self._engine: Engine | None = None
         self._config_page = _config_page(config, self._layouts)
         self._snapshot: Snapshot | None = None
+        self._summary: tuple[Snapshot, Report] | None = None
         self._log_page = LogPage(Rendered(), 0, 0)
         self._live_page = Rendered()
         self._errors: Counter[str] = Counter()
@@ -112,9 +114,13 @@ class Service:
         return self._config.masked_yaml()
 
     def status(self) -> Status:
-        """Return what the landing page shows."""
-        base = Status(version=__version__, clock=time.time(), not_ready=self.not_ready())
-        return base if self._snapshot is None else summarize(self._snapshot, base)
+        """Return what the status page shows; of one snapshot always the same report."""
+        snapshot, known = self._snapshot, self._summary
+        if snapshot is not None and (known is None or known[0] is not snapshot):
+            self._summary = known = snapshot, summarize(snapshot)
+        report = None if known is None else known[1]
+        wrong = own_troubles(self.not_ready(), self._reload_successful, self._log_page.dropped)
+        return Status(__version__, time.time(), tuple(wrong), report)
 
     @property
     def access(self) -> Access:

@@ -7,7 +7,7 @@ import http.client
 import threading
 from dataclasses import dataclass, field
 
-from ml_exporter.web.pages import Status
+from ml_exporter.web.status import Status
 
 
 @dataclass

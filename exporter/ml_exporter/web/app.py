@@ -1,4 +1,4 @@
-"""The HTTP interface: metrics, health, reload, configuration and a landing page."""
+"""The HTTP interface: metrics, health, reload, configuration and the status page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ml_exporter.web.pages import STYLE_SOURCE, Status, landing_page
+from ml_exporter.web.pages import StatusPage
+from ml_exporter.web.status import Status
+from ml_exporter.web.style import STYLE_SOURCE
 
 _OPENMETRICS = "application/openmetrics-text"
 _SECURITY_HEADERS = (
@@ -45,7 +47,7 @@ class Page(Protocol):
         """Return the configuration in use, secrets masked."""
 
     def status(self) -> Status:
-        """Return what the landing page shows."""
+        """Return what the status page shows."""
 
     def reload(self) -> None:
         """Load the configuration again; raise when it is bad, and keep the old one then."""
@@ -55,7 +57,7 @@ def create_app(page: Page, *, lifecycle: bool) -> Starlette:
     """Return the application; `lifecycle` allows POST and PUT of /-/reload."""
     endpoints = _Endpoints(page, lifecycle)
     routes = [
-        Route("/", endpoints.landing, methods=["GET"]),
+        Route("/", endpoints.status, methods=["GET"]),
         Route("/metrics", endpoints.metrics, methods=["GET"]),
         Route("/config", endpoints.config, methods=["GET"]),
         Route("/-/healthy", endpoints.healthy, methods=["GET"]),
@@ -77,9 +79,13 @@ class _Endpoints:
         self._page = page
         self._lifecycle = lifecycle
         self._reloading = threading.Lock()
+        self._status_page = StatusPage()
 
-    def landing(self, _request: Request) -> Response:
-        html = landing_page(self._page.status())
+    def status(self, request: Request) -> Response:
+        try:
+            html = self._status_page.html(self._page.status(), request.query_params.get("model"))
+        except KeyError:
+            return PlainTextResponse("There is no model of this name.\n", 404)
         return Response(_encoded(html), media_type="text/html")
 
     def metrics(self, request: Request) -> Response:

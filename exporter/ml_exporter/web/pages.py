@@ -1,28 +1,16 @@
-"""The landing page: plain HTML without scripts, everything that comes from outside escaped."""
+"""The status page: plain HTML without scripts, everything that comes from outside escaped."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from html import escape
 
-STYLE = """
-:root { color-scheme: light dark; font: 100%/1.5 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; opacity: .8; }
-th, td { border-bottom: 1px solid #8886; overflow-wrap: anywhere; padding: .3rem .8rem .3rem 0; }
-th, td { text-align: left; vertical-align: top; }
-dl { display: grid; gap: 0 .8rem; grid-template-columns: max-content 1fr; margin: 0; }
-dd { margin: 0; }
-nav ul { display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0; }
-""".strip()
-
-STYLE_SOURCE = f"'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'"
+from ml_exporter.web.markup import ICONS, text
+from ml_exporter.web.model_card import model_card
+from ml_exporter.web.sections import log_table, model_table, overview, worst_first
+from ml_exporter.web.status import ModelStatus, Report, Status
+from ml_exporter.web.style import STYLE
+from ml_exporter.words import duration
 
 _LINKS = (
     ("/metrics", "Metrics"),
@@ -30,113 +18,104 @@ _LINKS = (
     ("/-/healthy", "Healthy"),
     ("/config", "Configuration"),
 )
+_CARDS = 12
+"""Up to so many models each has its card on the page; of more, those in trouble."""
+_ALL_OPEN = 3
+"""Up to so many cards are all open."""
+
+_LEGEND = """<h2>How to read this page</h2>
+<ul>
+<li>It shows how things stood at the last evaluation; load it again for newer numbers. Alerts wait until
+something has lasted, so that not everything here has paged somebody.</li>
+<li>Brackets hold 95 % bounds. A target counts as missed only when the bound on its far side is beyond it:
+a small sample alone is no trouble.</li>
+<li>A column has drifted when its distance exceeds both its limit and its noise, which is what it shows
+without any drift. In the pictures bars are now and the line is the reference; the bar that stands apart
+holds missing values.</li>
+<li>Names such as MLModelDrift are alerts: each has a runbook of that name.</li>
+</ul>
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """One model; `state` are lines of a label and what is to be said under it."""
+class StatusPage:
+    """Makes the page; what comes from a report is written once, and shown again as long as it is the newest."""
 
-    name: str
-    task: str
-    team: str
-    versions: tuple[str, ...] = ()
-    state: tuple[tuple[str, str], ...] = ()
+    def __init__(self) -> None:
+        self._drawn: tuple[Report, str] | None = None
 
+    def html(self, status: Status, only: str | None = None) -> str:
+        """Return the page, or that of one model; KeyError where there is no model of that name."""
+        report = status.report
+        shown = [] if report is None else _shown(report.models, only)
+        body = ""
+        if report is not None:
+            body = self._body(report, shown) if only is None else report_body(report, shown)
+        return (
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{_title(status)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{ICONS}{_head(status)}"
+            f"<main>\n{overview(status.troubles, report, shown)}{body}{_LEGEND}</main>\n</body>\n</html>\n"
+        )
 
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """One log of a model: which (predictions, labels), where, whether it can be read, and how far it is."""
-
-    model: str
-    source: str
-    path: str
-    up: bool
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the landing page shows. Times are Unix times; `unavailable` counts statistics by reason."""
-
-    version: str
-    clock: float
-    evaluated: float | None = None
-    not_ready: str | None = None
-    models: tuple[ModelStatus, ...] = ()
-    sources: tuple[SourceStatus, ...] = ()
-    unavailable: tuple[tuple[str, int], ...] = ()
+    def _body(self, report: Report, shown: Sequence[int]) -> str:
+        drawn = self._drawn
+        if drawn is None or drawn[0] is not report:
+            self._drawn = drawn = report, report_body(report, shown)
+        return drawn[1]
 
 
-def landing_page(status: Status) -> str:
-    """Return the page as HTML."""
-    ready = "ready" if status.not_ready is None else f"not ready: {_text(status.not_ready)}"
-    parts = (
-        f"<p>Version {_text(status.version)}, {ready}. {_evaluated(status)}</p>",
-        _navigation(),
-        _section(
-            "Models", "Configured models", ("Model", "Task", "Team", "Versions", "State"), _models(status)
-        ),
-        _section("Logs", "Logs that are read", ("Model", "Log", "Path", "State", "Note"), _sources(status)),
-        _section(
-            "Unavailable", "Statistics that cannot be computed now", ("Reason", "Count"), _reasons(status)
-        ),
+def report_body(report: Report, shown: Sequence[int]) -> str:
+    """Return what the page shows of a report below its overview; `shown` are the models with a card."""
+    models = report.models
+    opened = len(shown) <= _ALL_OPEN
+    cards = "".join(
+        model_card(
+            models[place], report.detail(place), place, report.time, opened or _pressing(models[place])
+        )
+        for place in shown
     )
+    title = "Each model" if len(shown) == len(models) else "In detail"
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ml_exporter</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>ml_exporter</h1>\n{''.join(parts)}</main>\n</body>\n</html>\n"
+        f"{model_table(models, report.time, shown)}{f'<h2>{title}</h2>' if cards else ''}\n{cards}"
+        f"{log_table(report.logs)}"
     )
 
 
-def _text(value: str) -> str:
-    # bdi keeps text that runs from right to left inside its place.
-    return f"<bdi>{escape(value)}</bdi>"
+def _shown(models: Sequence[ModelStatus], only: str | None) -> list[int]:
+    """Return the places of models that are shown in full: all of a few, else those in trouble, worst first."""
+    if only is not None:
+        return [{model.name: place for place, model in enumerate(models)}[only]]
+    ordered = worst_first(models)
+    if len(models) > _CARDS:
+        ordered = [item for item in ordered if _pressing(item[1])][:_CARDS]
+    return [place for place, _ in ordered]
+
+
+def _pressing(model: ModelStatus) -> bool:
+    return model.level in ("failing", "warning")
+
+
+def _head(status: Status) -> str:
+    version = f"{_evaluated(status)} Version {text(status.version)}."
+    return f"<header><h1>ml_exporter</h1><p>{version}</p>{_navigation()}</header>\n"
+
+
+def _title(status: Status) -> str:
+    models = status.report.models if status.report else ()
+    failing = sum(model.level == "failing" for model in models)
+    if any(trouble.level == "failing" for trouble in status.troubles):
+        return "ml_exporter: in trouble"
+    return f"ml_exporter: {failing} failing" if failing else "ml_exporter"
 
 
 def _evaluated(status: Status) -> str:
-    if status.evaluated is None:
+    if status.report is None:
         return "Nothing was evaluated yet."
-    moment = datetime.fromtimestamp(status.evaluated, UTC).isoformat(timespec="seconds")
-    age = max(0.0, status.clock - status.evaluated)
-    return f'Evaluated <time datetime="{moment}">{age:.0f} seconds ago</time>.'
+    moment = datetime.fromtimestamp(status.report.time, UTC).isoformat(timespec="seconds")
+    age = duration(status.clock - status.report.time)
+    return f'Evaluated <time datetime="{moment}">{age} ago</time>.'
 
 
 def _navigation() -> str:
     items = "".join(f'<li><a href="{path}">{name}</a></li>' for path, name in _LINKS)
     return f'<nav aria-label="Pages"><ul>{items}</ul></nav>\n'
-
-
-def _section(title: str, caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = "".join(f"<tr>{_cells(row)}</tr>\n" for row in rows)
-    if not body:
-        return f"<h2>{title}</h2>\n<p>None.</p>\n"
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return (
-        f"<h2>{title}</h2>\n<table>\n<caption>{caption}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
-    )
-
-
-def _cells(row: Sequence[str]) -> str:
-    first, *rest = row
-    return f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest)
-
-
-def _models(status: Status) -> Iterable[Sequence[str]]:
-    for model in status.models:
-        versions = ", ".join(map(_text, model.versions)) or "none seen"
-        lines = "".join(f"<dt>{_text(label)}</dt><dd>{_text(text)}</dd>" for label, text in model.state)
-        state = f"<dl>{lines}</dl>" if lines else ""
-        yield _text(model.name), _text(model.task), _text(model.team), versions, state
-
-
-def _sources(status: Status) -> Iterable[Sequence[str]]:
-    for log in status.sources:
-        state = "up" if log.up else "down"
-        yield _text(log.model), _text(log.source), f"<code>{_text(log.path)}</code>", state, _text(log.note)
-
-
-def _reasons(status: Status) -> Iterable[Sequence[str]]:
-    for reason, count in status.unavailable:
-        yield _text(reason), str(count)

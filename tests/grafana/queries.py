@@ -31,14 +31,6 @@ _NO_LIMIT = "the demo has no such limit"
 _WEEKS = "hours are those of the clock, and three weeks of them are needed"
 _ACCEPTED = "every line is accepted"
 _NO_HOOK = "the demo has no pipeline to retrain, and no hook runs"
-_NO_PROCESS = "the demo watches no process"
-_OF_PROCESSES = (
-    "Which processes run, and since when?",
-    "How many cores do the processes take?",
-    "How much memory do the processes take?",
-    "How many files do the processes have open?",
-    "How many threads do the processes have?",
-)
 _SEASON = "How far is the last hour from the same hour of earlier weeks?"
 _TRAFFIC_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
 EMPTY_ON_A_CALM_DEMO = {
@@ -63,8 +55,6 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_DRIFT}: What does every method say of every column? [G]": "p-values are off unless asked for",
     f"{_DRIFT}: Which checks does $column fail?": "the first column is the score, which no check is made of",
     f"{_DRIFT}: Which log lines are rejected, and why? [B]": _ACCEPTED,
-    f"{_SERVING}: variable process": _NO_PROCESS,
-    **{f"{_SERVING}: {title}": _NO_PROCESS for title in _OF_PROCESSES},
 }
 
 

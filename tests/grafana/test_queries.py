@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import promql_parser
 import pytest
@@ -34,6 +35,7 @@ ALL_QUERIES = [query for dashboard in dashboards().values() for query in queries
 EVERY = pytest.mark.parametrize("query", ALL_QUERIES, ids=lambda query: query.name)
 
 
+@cache
 def parse(query: Query) -> promql_parser.Expr:
     return promql_parser.parse(substitute(query.expr, INTERVALS | {name: f"<{name}>" for name in CHOICES}))
 

@@ -13,10 +13,11 @@ from tests.support.site import Site, prediction
 
 from ml_exporter.concept import Detector
 from ml_exporter.config import load
-from ml_exporter.config_model import Limit, RatioLimit, Target
+from ml_exporter.config_model import Limit, Multivariate, RatioLimit, Target
 from ml_exporter.config_types import FrozenDict
 from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import Accounts, ModelReport, VersionReport, WindowReport
+from ml_exporter.joint import JointDrift
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.quality import SegmentQuality
 from ml_exporter.season import Deviation
@@ -24,8 +25,9 @@ from ml_exporter.stats.detectors import Ecusum
 from ml_exporter.stats.result import Reason, Result, Unavailable, Value
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
+from ml_exporter.troubles import drifting
 from ml_exporter.web.pages import StatusPage
-from ml_exporter.web.status import ModelStatus, Status
+from ml_exporter.web.status import ModelStatus, Shift, Status
 from ml_exporter.words import REASONS, duration, listed, number, percent, plural, size
 
 REPOSITORY = Path(__file__).parent.parent
@@ -232,6 +234,29 @@ def test_drifted_columns_are_named_with_their_limits(calm: Snapshot) -> None:
     first = summarize(found).detail(0).shifts[0]
     assert first.drifted
     assert f"{first.column} ({first.method} " in text
+
+
+def test_answers_and_labels_that_drift_are_told_apart() -> None:
+    columns = ("score", "age", "label", "plan", "prediction", "a", "b")
+    shifts = [Shift(name, "psi", "training", 0.5, 0.1, 0.2, True) for name in columns]
+    found = {item.alert: (item.title, item.text) for item in drifting(shifts, "1d")}
+    assert found["MLPredictionDrift"][0] == "Answers have drifted"
+    assert found["MLLabelDrift"][0] == "Labels have drifted"
+    assert found["MLModelDrift"] == (
+        "4 columns have drifted",
+        "Over 1d, beyond limit and noise: age (psi 0.500, limit 0.2), plan (psi 0.500, limit 0.2) and "
+        "a (psi 0.500, limit 0.2); 1 more column.",
+    )
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.31, True), (0.29, False)])
+def test_columns_together(calm: Snapshot, value: float, told: bool) -> None:
+    version = champion(calm)
+    alert = window_of(calm.reports[0][0], version)
+    joint = (JointDrift("pca", Value(value, None, None, 900), 0.1),)
+    windows = tuple(replace(w, joint=joint) if w is alert else w for w in version.windows)
+    limited = with_model(with_champion(calm, windows=windows), multivariate=Multivariate(pca=Limit(max=0.3)))
+    assert ("Columns do not go together as they did" in said(limited)) is told
 
 
 def test_checks_that_fail_too_often_are_named(calm: Snapshot) -> None:

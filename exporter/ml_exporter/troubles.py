@@ -18,6 +18,8 @@ _NAMED = 3
 """How many columns a sentence names."""
 _DECIDING = ("accuracy", "log_loss", "brier_score", "mean_absolute_error", "mean_squared_error")
 """Metrics whose bounds hold at every look."""
+_ALERTS = {"score": "MLPredictionDrift", "prediction": "MLPredictionDrift", "label": "MLLabelDrift"}
+_DRIFTED = {"MLPredictionDrift": "Answers have drifted", "MLLabelDrift": "Labels have drifted"}
 _DAY = 86_400.0
 
 
@@ -31,6 +33,7 @@ def troubles(report: ModelReport, sources: Iterable[SourceStatus]) -> Iterator[T
         yield from _quality(report.model, champion, window)
         yield from _concept(champion)
         yield from _labels(report.model, window)
+        yield from _together(report.model, window)
         yield from _calibration(report.model, window)
         yield from _segments(report.model, window)
     yield from _season(report)
@@ -52,19 +55,19 @@ def own_troubles(not_ready: str | None, reload_successful: bool, dropped: int) -
 
 
 def drifting(shifts: Sequence[Shift], window: str) -> Iterator[Trouble]:
-    """What is to be said of the columns that drift, worst first."""
-    columns = list(dict.fromkeys(shift.column for shift in shifts))
-    if not columns:
-        return
-    first = {name: next(shift for shift in shifts if shift.column == name) for name in columns[:_NAMED]}
-    said = listed(
-        f"{name} ({shift.method} {number(shift.value)}, limit {shift.limit or 0.0:g})"
-        for name, shift in first.items()
-    )
-    more = f"; {plural(len(columns) - _NAMED, 'more column')}" if len(columns) > _NAMED else ""
-    title = "A column has drifted" if len(columns) == 1 else f"{len(columns)} columns have drifted"
-    text = f"Over {window}, beyond limit and noise: {said}{more}."
-    yield Trouble("warning", title, text, "MLModelDrift")
+    """What is to be said of the columns that drift, worst first: inputs, answers and labels apart."""
+    groups: dict[str, dict[str, Shift]] = {}
+    for shift in shifts:
+        groups.setdefault(_ALERTS.get(shift.column, "MLModelDrift"), {}).setdefault(shift.column, shift)
+    for alert, columns in groups.items():
+        said = listed(
+            f"{shift.column} ({shift.method} {number(shift.value)}, limit {shift.limit or 0.0:g})"
+            for shift in list(columns.values())[:_NAMED]
+        )
+        more = f"; {plural(len(columns) - _NAMED, 'more column')}" if len(columns) > _NAMED else ""
+        inputs = "A column has drifted" if len(columns) == 1 else f"{len(columns)} columns have drifted"
+        text = f"Over {window}, beyond limit and noise: {said}{more}."
+        yield Trouble("warning", _DRIFTED.get(alert, inputs), text, alert)
 
 
 def failing(failures: Sequence[Failure], window: str) -> Iterator[Trouble]:
@@ -170,6 +173,19 @@ def _labels(model: Model, window: WindowReport) -> Iterator[Trouble]:
     if model.labels and model.labels.silence == "unknown" and found.mature and not found.labelled:
         text = f"None of {plural(found.mature, 'mature prediction')} over {window.window.name} has one."
         yield Trouble("warning", "No labels arrive", text, "MLLabelsStopped")
+
+
+def _together(model: Model, window: WindowReport) -> Iterator[Trouble]:
+    for drift in window.joint:
+        limit, result = model.multivariate_limit(drift.method), drift.result
+        if limit is None or drift.noise is None or not isinstance(result, Value):
+            continue
+        if result.value > max(limit, drift.noise):
+            text = (
+                f"By {drift.method.replace('_', ' ')} they are at {number(result.value)} over "
+                f"{window.window.name}; the limit is {limit:g}, and {number(drift.noise)} is noise."
+            )
+            yield Trouble("warning", "Columns do not go together as they did", text)
 
 
 def _calibration(model: Model, window: WindowReport) -> Iterator[Trouble]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift as collector
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.health import unavailable
-from ml_exporter.profile import Profile, load, save
+from ml_exporter.profile import Profile, ProfileError, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_joint import COLUMNS, Gathered, association
@@ -411,3 +412,20 @@ def test_counting_together_changes_no_other_count(folder: Path) -> None:
         assert list(with_them[version].joint) == [(0, int((rows.times[0] - 1) // 1_000_000))]
         for name, array in counts.total.arrays.items():
             np.testing.assert_array_equal(array, with_them[version].total[name])
+
+
+def test_a_profile_that_has_lost_a_column_watches_none_together(folder: Path) -> None:
+    found = profile_of(folder)
+    columns = {name: column for name, column in found.columns.items() if name != "y"}
+    assert Layout(found.model_copy(update={"columns": columns})).coding is None
+
+
+@pytest.mark.parametrize(
+    "part", [{"means": [0.0]}, {"deviations": [0.0] * 6}, {"correlations": [[]] * 6}, {"noise": {}}]
+)
+def test_a_damaged_profile_is_named(folder: Path, tmp_path: Path, part: dict[str, Any]) -> None:
+    content = json.loads((folder / "profile.json").read_text())
+    content["joint"] |= part
+    (tmp_path / "damaged.json").write_text(json.dumps(content))
+    with pytest.raises(ProfileError, match=r"damaged\.json: joint: .*make it again"):
+        load(tmp_path / "damaged.json")

@@ -111,6 +111,14 @@ class Coding:
             yield JointDrift(method, result, noise, chunk is None)
 
 
+def coding_of(profile: Profile) -> Coding | None:
+    """How a profile's columns are watched together, None where it does not say or has lost one of them."""
+    joint = profile.joint
+    if joint is None or not profile.columns.keys() >= {*joint.columns, *joint.indicators}:
+        return None
+    return Coding(profile, joint)
+
+
 def codes_of(column: Column) -> FloatArray:
     """The code of each cell, in whole steps: normal scores, 0 for unseen, missing and invalid values."""
     known = column.size - isinstance(column, CategoricalColumn)

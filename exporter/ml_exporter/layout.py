@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.joint import Coding
+from ml_exporter.joint import coding_of
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
 
 _CODES = 1 << 16
@@ -127,7 +127,7 @@ class Layout:
         learned = profile.estimation if profile else None
         self.estimation = Cells("", learned.column, 0) if learned else None
         self.estimated = (learned.column.size, learned.classes) if learned else (0, 0)
-        self.coding = Coding(profile, profile.joint) if profile and profile.joint else None
+        self.coding = coding_of(profile) if profile else None
         self.positions = {name: index for index, name in enumerate(self.cells)}
         self.limits = {cells.name: _limits(cells, limits) for cells in self.numeric()}
 

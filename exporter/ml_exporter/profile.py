@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ml_exporter.sources.batch import Source
 from ml_exporter.stats.estimation import Calibration
 from ml_exporter.stats.expected_loss import ExpectedLoss
-from ml_exporter.stats.multivariate import SampleFloor
+from ml_exporter.stats.multivariate import METHODS, SampleFloor
 from ml_exporter.stats.noise import FloorTable
 
 FORMAT = 1
@@ -257,6 +257,18 @@ class Joint(_Frozen):
     correlations: tuple[tuple[float, ...], ...]
     components: tuple[tuple[float, ...], ...]
     noise: Mapping[str, JointNoise]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        size = len(self.columns) + len(self.indicators)
+        lengths = {size, len(self.means), len(self.deviations), len(self.correlations)}
+        lengths |= {len(component) for component in self.components}
+        rows = [len(row) for row in self.correlations]
+        if len(lengths) > 1 or rows != list(range(size)) or not self.noise.keys() >= set(METHODS):
+            raise ValueError("its parts do not fit together")
+        if not all(deviation > 0 for deviation in self.deviations):
+            raise ValueError("deviations must be above 0")
+        return self
 
 
 class Profile(_Frozen):

@@ -47,11 +47,7 @@ def unavailable(report: ModelReport) -> Iterator[Missing]:
             if isinstance(window.quality.calibration, Unavailable):
                 yield *where, "quality:expected_calibration_error", window.quality.calibration.reason
             yield from ((*where, "estimate", reason) for reason in _no_estimate(window))
-            for together in window.joint:
-                if isinstance(together.result, Unavailable):
-                    yield *where, f"multivariate:{together.method}", together.result.reason
-                elif together.short_reference:
-                    yield *where, "multivariate:noise", "short_reference"
+            yield from ((*where, *found) for found in dict.fromkeys(_no_joint(window)))
     window_name = report.model.alert_window.name
     for difference in report.differences:
         if isinstance(difference.result, Unavailable):
@@ -59,6 +55,15 @@ def unavailable(report: ModelReport) -> Iterator[Missing]:
     for version in report.versions:
         if version.layout.profile is None:
             yield version.name, window_name, "drift", "no_profile"
+
+
+def _no_joint(window: WindowReport) -> Iterator[tuple[str, Reason]]:
+    """Why drift of columns together, or its noise, is not known."""
+    for drift in window.joint:
+        if isinstance(drift.result, Unavailable):
+            yield f"multivariate:{drift.method}", drift.result.reason
+        elif drift.short_reference:
+            yield "multivariate:noise", "short_reference"
 
 
 def _no_estimate(window: WindowReport) -> set[Reason]:

@@ -9,6 +9,7 @@ from .data_checks import check_panels
 from .data_flow import flow_panels, source_panels
 from .drift_column import column_panels
 from .drift_columns import columns_panels, overview_panels
+from .drift_together import together_panels
 from .events import events
 from .names import DRIFT_UID
 from .promql import ONE_MODEL
@@ -24,7 +25,7 @@ def drift() -> Dashboard:
         [*scope(), *of_drift()],
         events(ONE_MODEL, 'model="$model"'),
         [
-            Row("All columns", overview_panels()),
+            Row("All columns", [*overview_panels(), *together_panels()]),
             Row("Which columns, and by how much", columns_panels()),
             Row("The column $column", column_panels()),
             Row("Input checks and schema", check_panels()),

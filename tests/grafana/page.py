@@ -85,6 +85,10 @@ def _drift(families: Families, made: Made, seconds: float) -> None:
             families.add("ml_drift_pvalue", (*names, "training"), 0.5)
             if column == "score" and made.labelled:
                 families.add("ml_drift", (*names, "mature"), 0.01)
+    for version, method in product(made.versions, ("pca", "correlation_max", "correlation_mean")):
+        for end, value in (("", 0.3), ("_noise", 0.1), ("_limit", 0.2)):
+            labels = (made.name, version, method, JUDGED, "training")
+            families.add(f"ml_multivariate_drift{end}", labels, value)
     families.add("ml_drifted_columns_limit", (made.name,), 0.3)
     for version in made.versions:
         families.add("ml_drifted_columns_ratio", (made.name, version, JUDGED, "training"), 0.4)

@@ -30,6 +30,7 @@ _BINARY = "two classes have their metrics in the table of all metrics"
 _NO_LIMIT = "the demo has no such limit"
 _WEEKS = "hours are those of the clock, and three weeks of them are needed"
 _ACCEPTED = "every line is accepted"
+_ONE_BY_ONE = "the demo asks for the drift of columns one by one"
 _NO_HOOK = "the demo has no pipeline to retrain, and no hook runs"
 _SEASON = "How far is the last hour from the same hour of earlier weeks?"
 _TRAFFIC_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
@@ -48,6 +49,8 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_MODEL}: {_SEASON} [C]": _NO_LIMIT,
     f"{_MODEL}: What became of alerts that ask for retraining?": _NO_HOOK,
     f"{_MODEL}: How long ago was retraining asked for?": _NO_HOOK,
+    f"{_DRIFT}: Do columns still go with each other as they did?": _ONE_BY_ONE,
+    f"{_DRIFT}: Is it more than noise?": _ONE_BY_ONE,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [A]": _WEEKS,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [B]": _NO_LIMIT,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [C]": _NO_LIMIT,

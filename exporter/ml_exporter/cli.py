@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_
 from ml_exporter.web.web_config import WebFile
 
 COLLECTORS = ("host", "process", "self")
+_EVALUATE_MEMORY = "140MB"
+"""Of the waiting rows; with less they take longer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -309,8 +312,11 @@ def _reload(service: Service) -> None:
 def _evaluate(flags: argparse.Namespace) -> int:
     config = load(flags.config)
     layouts = load_layouts(config)
-    engine = Engine(config, layouts, Store(None))
-    snapshot = engine.run_once(flags.at)
+    # What waits for labels may be more than memory holds; the exporter's own state is not touched.
+    with tempfile.TemporaryDirectory(prefix="ml_exporter-") as folder:
+        store = Store(Path(folder) / "state.duckdb", _EVALUATE_MEMORY)
+        snapshot = Engine(config, layouts, store).run_once(flags.at)
+        store.close()
     thresholds = config_families((model, layouts[model.name]) for model in config.models)
     found, _ = log_families(snapshot, 0.0, config.exporter.series_limit)
     sys.stdout.buffer.write(generate_latest(thresholds) + generate_latest(found))

@@ -136,7 +136,9 @@ class Pipeline:
             self._workers, decode, islice(self._until_stopped(blocks), limit), WORKERS
         ):
             self._merge(delta, now, now if live else until or delta.newest or now)
-            if live and self.letters:
+            if not live:
+                self.state.prune_panes()
+            elif self.letters:
                 self.letters.add(source, block.end.path, now / MICROSECONDS, delta.letters)
             read += block.size
             last = delta

@@ -184,6 +184,12 @@ class ModelState:
         if leader is not None and (settled or self.champion not in traffic):
             self.champion, self.contender = leader, None
 
+    def prune_panes(self) -> None:
+        """Forget panes that no window from the newest prediction on can reach."""
+        newest = self.newest or 0
+        for state in self.versions.values():
+            state.prune(newest, newest - round(self.model.maturity * MICROSECONDS))
+
     def prune(self, clock: int, judged_clock: int) -> None:
         """Forget panes that have left their window, and versions that were in none."""
         for state in self.versions.values():

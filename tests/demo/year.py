@@ -68,7 +68,7 @@ def evaluate(config: Path, at: str = AT) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def write_logs(folder: Path) -> Path:
+def write_logs(folder: Path, since: str = SINCE, until: str = UNTIL) -> Path:
     """Write the logs into `folder`, and the demo's own configuration that reads them; return its path."""
     dump = [
         sys.executable,
@@ -76,9 +76,9 @@ def write_logs(folder: Path) -> Path:
         "--dump",
         str(folder),
         "--since",
-        SINCE,
+        since,
         "--until",
-        UNTIL,
+        until,
     ]
     subprocess.run(dump, check=True, capture_output=True)
     content = yaml.safe_load((DEMO / "flights-2013.yml").read_text())

@@ -38,7 +38,7 @@ class Writer(threading.Thread):
 
     def __init__(self, lines: list[bytes], log: Path, rate: int, seconds: float) -> None:
         super().__init__(daemon=True)
-        self._lines, self._log, self._rate, self._seconds = lines, log, rate, seconds
+        self._lines, self._log, self.rate, self._seconds = lines, log, rate, seconds
         self.written = 0
 
     def run(self) -> None:
@@ -46,7 +46,7 @@ class Writer(threading.Thread):
         started = time.monotonic()
         with self._log.open("ab", buffering=0) as log:
             while (elapsed := time.monotonic() - started) < self._seconds:
-                due = int(elapsed * self._rate) - self.written
+                due = int(elapsed * self.rate) - self.written
                 batch = [self._lines[(self.written + index) % len(self._lines)] for index in range(due)]
                 stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
                 log.write(b"".join(batch).replace(b"2026-01-01T00:00:00.000Z", stamp))
@@ -139,15 +139,17 @@ def sample(page: str, start: str) -> float:
 
 def watch(port: int, process: psutil.Process, writer: Writer) -> dict[str, Any]:
     """Scrape ten times a second while the writer runs, then wait until all is read."""
-    scrapes, peak, page = [], 0, ""
+    scrapes, lags, peak, page = [], [], 0, ""
+    accepted = 'ml_input_rows_total{model="live",outcome="accepted"'
     started, used = time.monotonic(), sum(process.cpu_times()[:2])
     while writer.is_alive():
         seconds, page = scrape(port)
         scrapes.append(seconds)
+        # How long ago the newest row that the page counts was written.
+        lags.append((writer.written - sample(page, accepted)) / writer.rate)
         peak = max(peak, process.memory_info().rss)
         time.sleep(0.1)
     share = (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - started)
-    accepted = 'ml_input_rows_total{model="live",outcome="accepted"'
     deadline = time.monotonic() + 60
     while sample(scrape(port)[1], accepted) < writer.written and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -155,6 +157,8 @@ def watch(port: int, process: psutil.Process, writer: Writer) -> dict[str, Any]:
     return {
         "rows": writer.written,
         "rows_read": int(sample(scrape(port)[1], accepted)),
+        "lag_p50_s": round(float(np.nanmedian(lags)), 1),
+        "lag_max_s": round(float(np.nanmax(lags)), 1),
         "series": sum(not line.startswith("#") for line in page.splitlines()),
         "cpu_share": round(share, 3),
         "peak_mb": round(peak / 1e6),

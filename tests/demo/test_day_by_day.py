@@ -39,6 +39,7 @@ class Growing:
             self._logs.append((Path(log["path"]), [json.loads(line)["ts"] for line in lines], lines))
         self.config.write_text(yaml.safe_dump(content))
         self._written = [0] * len(self._logs)
+        self.now = 0.0
 
     def write_until(self, time: datetime) -> None:
         """Append what is not there yet; time stamps of the logs have milliseconds and a Z."""
@@ -48,6 +49,7 @@ class Growing:
             with path.open("ab") as file:
                 file.writelines(lines[self._written[number] : end])
             self._written[number] = end
+        self.now = time.timestamp()
 
 
 def watched(logs: Growing, since: datetime, until: datetime, step: timedelta) -> Snapshot:
@@ -56,8 +58,9 @@ def watched(logs: Growing, since: datetime, until: datetime, step: timedelta) ->
     while now < until:
         config = load(logs.config)
         assert config.exporter.state is not None
+        logs.now = now.timestamp()
         store = Store(config.exporter.state)
-        engine = Engine(config, load_layouts(config), store, clock=lambda: now.timestamp())
+        engine = Engine(config, load_layouts(config), store, clock=lambda: logs.now)
         for _ in range(timedelta(days=RESTART_DAYS) // step):
             now = min(now + step, until)
             logs.write_until(now)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .links import to
 from .names import BAD, DRIFT_UID, NEUTRAL
 from .panels import About, Line, graph, words
 from .promql import ON_CHECK, ONE_MODEL, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 WINDOW = 'window="$window"'
 VERSIONS = 'version=~"$version"'
@@ -42,8 +40,7 @@ def violation_table() -> Panel:
         Column("Value #C", "Verdict", color=True, mappings=(_VERDICT,)),
         Column("instance", "Instance"),
     ]
-    linked = [replace(column, link=TO_COLUMN, link_title="Show this column") for column in columns]
-    return rows(about, _worst(), linked, sort="Share of rows")
+    return rows(about, _worst(), leading(columns, TO_COLUMN, "Show this column"), sort="Share of rows")
 
 
 _VERDICT = words({0: ("no", NEUTRAL), 1: ("above limit", BAD)})

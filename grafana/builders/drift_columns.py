@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .links import IN_SERIES, to
 from .names import BAD, DRIFT_UID, GOOD, NEUTRAL, UNKNOWN, WARNING
 from .panels import About, Line, bars, graph, linked, timeline, words
 from .promql import ON_DRIFT, ONE_MODEL, SHOWN, Moment, highest, of_champion, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 WINDOW = 'window="$window"'
 VERSIONS = 'version=~"$version"'
@@ -196,4 +194,4 @@ def _drift_columns() -> list[Column]:
         Column("instance", "Instance"),
     ]
     link = to(DRIFT_UID, {"column": "column"}, kept=KEPT)
-    return [replace(column, link=link, link_title="Show this column") for column in columns]
+    return leading(columns, link, "Show this column")

@@ -8,7 +8,7 @@ from .links import to
 from .names import MODEL_UID
 from .panels import About, Line, graph
 from .promql import MANY_MODELS, highest, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 TO_MODEL = to(MODEL_UID, {"model": "model"}, kept=("job", "instance"))
 
@@ -41,9 +41,14 @@ def _subjects() -> Panel:
     by = "by (job, model, reason)"
     missing, of_columns = (select(name, MANY_MODELS) for name in ("ml_unavailable", "ml_unavailable_columns"))
     columns = [
-        Column("model", "Model", link=TO_MODEL),
-        Column("reason", "Reason", link=TO_MODEL),
-        Column("Value #A", "Statistics", unit="short", link=TO_MODEL),
-        Column("Value #B", "Of columns", unit="short", link=TO_MODEL),
+        Column("model", "Model"),
+        Column("reason", "Reason"),
+        Column("Value #A", "Statistics", unit="short"),
+        Column("Value #B", "Of columns", unit="short"),
     ]
-    return rows(about, [f"count {by} ({missing})", f"sum {by} ({of_columns})"], columns, sort="Statistics")
+    return rows(
+        about,
+        [f"count {by} ({missing})", f"sum {by} ({of_columns})"],
+        leading(columns, TO_MODEL, "Show this model"),
+        sort="Statistics",
+    )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .links import to
 from .names import BAD, EXPORTER_UID, GOOD, NEUTRAL, SERVING_UID, WARNING
 from .panels import About, words
 from .promql import MANY_MODELS, SCOPE, cpu_busy, disk_used, memory_used, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 EXPORTERS = 'up{job=~"$job", job=~"ml_exporter.*", instance=~"$instance"}'
 THIS = {"job": "job", "instance": "instance"}
@@ -81,11 +79,7 @@ def _columns() -> list[Column]:
     ]
     about = [Column("version", "Version"), Column("job", "Job")]
     return [
-        *(_linked(column, EXPORTER_UID, "Show this exporter") for column in of_exporter),
-        *(_linked(column, SERVING_UID, "Show this host") for column in of_host),
-        *(_linked(column, EXPORTER_UID, "Show this exporter") for column in about),
+        *leading(of_exporter, to(EXPORTER_UID, THIS), "Show this exporter"),
+        *leading(of_host, to(SERVING_UID, THIS), "Show this host"),
+        *leading(about, to(EXPORTER_UID, THIS), "Show this exporter"),
     ]
-
-
-def _linked(column: Column, uid: str, title: str) -> Column:
-    return replace(column, link=to(uid, THIS), link_title=title)

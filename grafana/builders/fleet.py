@@ -12,7 +12,7 @@ from .links import IN_SERIES, to
 from .names import BAD, EXPORTER_UID, FLEET_UID, GOOD, MODEL_UID, NEUTRAL
 from .panels import About, Line, linked, number, timeline, words
 from .promql import MANY_MODELS, WATCHDOG, firing, select, state
-from .tables import Column, rows
+from .tables import Column, leading, rows
 from .variables import models_of_fleet, scope
 
 NO_MODEL = 'model=""'
@@ -94,13 +94,13 @@ def _alerts() -> Panel:
     expr = f"group by (job, model, instance, severity, alertname) ({firing(CHOSEN)})"
     link = to(MODEL_UID, THIS)
     columns = [
-        Column("alertname", "Alert", width=200, link=link),
-        Column("severity", "Severity", link=link),
-        Column("model", "Model", link=link),
-        Column("instance", "Instance", link=link),
-        Column("job", "Job", link=link),
+        Column("alertname", "Alert", width=200),
+        Column("severity", "Severity"),
+        Column("model", "Model"),
+        Column("instance", "Instance"),
+        Column("job", "Job"),
     ]
-    return rows(about, [expr], columns, sort="Severity", descending=False)
+    return rows(about, [expr], leading(columns, link, "Show this model"), sort="Severity", descending=False)
 
 
 def _machinery() -> Panel:
@@ -113,12 +113,14 @@ def _machinery() -> Panel:
     expr = f"group by (job, instance, severity, alertname) ({firing(NO_MODEL)})"
     link = to(EXPORTER_UID, {"job": "job", "instance": "instance"})
     columns = [
-        Column("alertname", "Alert", width=300, link=link, link_title="Show this exporter"),
-        Column("severity", "Severity", link=link, link_title="Show this exporter"),
-        Column("instance", "Instance", link=link, link_title="Show this exporter"),
-        Column("job", "Job", link=link, link_title="Show this exporter"),
+        Column("alertname", "Alert", width=300),
+        Column("severity", "Severity"),
+        Column("instance", "Instance"),
+        Column("job", "Job"),
     ]
-    return rows(about, [expr], columns, sort="Severity", descending=False)
+    return rows(
+        about, [expr], leading(columns, link, "Show this exporter"), sort="Severity", descending=False
+    )
 
 
 def _states() -> Panel:

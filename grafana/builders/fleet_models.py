@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .links import to
@@ -38,7 +36,7 @@ from .promql import (
     unjudged,
     violating,
 )
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 CHOSEN = 'model=~"$model"'
 BY = "by (job, model)"
@@ -159,14 +157,10 @@ def _columns() -> list[Column]:
     ]
     last = [Column("Value #L", "Labelled", unit="percentunit", decimals=1), Column("team", "Team")]
     return [
-        *_linked(first, MODEL_UID, "Show this model"),
-        *_linked(inputs, DRIFT_UID, "Show this model's drift and data"),
-        *_linked(traffic, SERVING_UID, "Show how this model is served"),
-        *_linked(last, MODEL_UID, "Show this model"),
+        *leading(first, to(MODEL_UID, THIS), "Show this model"),
+        *leading(inputs, to(DRIFT_UID, THIS), "Show this model's drift and data"),
+        *leading(traffic, to(SERVING_UID, THIS), "Show how this model is served"),
+        *leading(last, to(MODEL_UID, THIS), "Show this model"),
         # Where one model is watched by two jobs it has two rows.
-        *_linked([Column("job", "Job")], MODEL_UID, "Show this model"),
+        *leading([Column("job", "Job")], to(MODEL_UID, THIS), "Show this model"),
     ]
-
-
-def _linked(columns: list[Column], uid: str, title: str) -> list[Column]:
-    return [replace(column, link=to(uid, THIS), link_title=title) for column in columns]

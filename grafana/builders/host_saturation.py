@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
+from .links import to
+from .names import SERVING_UID
 from .panels import About, Line, graph
 from .promql import SCOPE, Moment, cpu_busy, disk_used, highest, memory_used, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 YEAR = 365 * 86400
 
@@ -96,4 +98,7 @@ def _disks() -> Panel:
         Column("Value #D", "Size", unit="bytes"),
         Column("job", "Job"),
     ]
-    return rows(about, exprs, columns, sort="Full in", descending=False)
+    link = to(SERVING_UID, {"job": "job", "instance": "instance"})
+    return rows(
+        about, exprs, leading(columns, link, "Show this host alone"), sort="Full in", descending=False
+    )

@@ -8,6 +8,7 @@ from .dashboards import Row, dashboard
 from .data_checks import violation_table
 from .drift_columns import closest_columns
 from .events import events
+from .links import to
 from .model_concept import concept_panels
 from .model_labels import label_panels
 from .model_quality import quality_panels
@@ -19,7 +20,7 @@ from .model_versions import version_panels
 from .names import MODEL_UID, STATES
 from .panels import About, number, words
 from .promql import ONE_MODEL, select, state
-from .tables import Column, rows
+from .tables import Column, leading, rows
 from .variables import of_one_model, scope
 
 CHOSEN = 'model="$model"'
@@ -87,7 +88,8 @@ def _versions() -> Panel:
         Column("task", "Task"),
         Column("instance", "Instance"),
     ]
-    return rows(about, exprs, columns, sort="Version", descending=False)
+    link = to(MODEL_UID, {"version": "version"}, kept=("job", "instance", "model", "window", "metric"))
+    return rows(about, exprs, leading(columns, link, "Show this version"), sort="Version", descending=False)
 
 
 def _unavailable() -> Panel:

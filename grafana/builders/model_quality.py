@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .names import BAD, GOOD
+from .links import to
+from .names import BAD, GOOD, MODEL_UID
 from .panels import About, Line, for_each, graph, words
 from .promql import ON_TARGET, ONE_MODEL, bounded, of_champion, select, targets
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 WINDOW = 'window="$window"'
 CHOSEN = ('metric=~"$metric"', WINDOW)
@@ -17,6 +18,7 @@ CHAMPION = of_champion(ONE_MODEL)
 TARGET = Line(
     f"max by (bound) ({select('ml_quality_target', ONE_MODEL, *CHOSEN)})", "target ({{bound}})", "limit"
 )
+TO_METRIC = to(MODEL_UID, {"metric": "metric"}, kept=("job", "instance", "model", "version", "window"))
 NO_LABELS_YET = "No quality yet: labels must come and predictions be mature; the table of reasons says more."
 
 
@@ -104,7 +106,8 @@ def _now() -> Panel:
         TARGET_ALERTS,
         NO_LABELS_YET,
     )
-    return rows(about, _quality_queries(), _quality_columns(), sort="Version", descending=False)
+    columns = leading(_quality_columns(), TO_METRIC, "Show this metric")
+    return rows(about, _quality_queries(), columns, sort="Version", descending=False)
 
 
 def _quality_queries() -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
+from .model_quality import TO_METRIC
 from .names import BAD, GOOD, NEUTRAL
 from .panels import About, Line, for_each, graph, words
 from .promql import ONE_MODEL, bounded, rate, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 CHOSEN = ('metric=~"$metric"', 'window="$window"')
 VERSIONS = 'version=~"$version"'
@@ -41,7 +42,8 @@ def _best() -> Panel:
     )
     by = "max by (instance, metric, baseline, candidate, pairing)"
     exprs = [f"{by} ({expr})" for expr in _evidence()]
-    return rows(about, exprs, _evidence_columns(), sort="Candidate", descending=False)
+    columns = leading(_evidence_columns(), TO_METRIC, "Show this metric")
+    return rows(about, exprs, columns, sort="Candidate", descending=False)
 
 
 def _evidence() -> list[str]:

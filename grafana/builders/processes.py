@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .names import BAD, GOOD
+from .links import to
+from .names import BAD, GOOD, SERVING_UID
 from .panels import About, Line, graph
 from .promql import SCOPE, highest, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 CHOSEN = 'process=~"$process"'
 NONE = "No processes are watched: name them in the config's host.processes."
@@ -53,7 +54,8 @@ def _table() -> Panel:
         Column("job", "Job"),
     ]
     exprs = [f"max {by} ({value})" for value in values]
-    return rows(about, exprs, columns, sort="Running", descending=False)
+    link = to(SERVING_UID, {"job": "job", "instance": "instance", "process": "process"})
+    return rows(about, exprs, leading(columns, link, "Show this process"), sort="Running", descending=False)
 
 
 def _cpu() -> Panel:

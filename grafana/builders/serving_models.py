@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from .links import to
 from .names import MODEL_UID, SERVING_UID
 from .panels import About
 from .promql import MANY_MODELS, cpu_busy, memory_used, of_champion, prediction_age, rate, select
-from .tables import Column, rows
+from .tables import Column, leading, rows
 
 BY = "by (job, instance, model)"
 ON = "* on (job, instance) group_right ()"
@@ -63,7 +61,7 @@ def _columns() -> list[Column]:
     ]
     about = [Column("task", "Task"), Column("team", "Team"), Column("job", "Job")]
     return [
-        *(replace(column, link=model, link_title="Show this model") for column in of_model),
-        *(replace(column, link=host, link_title="Show this host alone") for column in of_host),
-        *(replace(column, link=model, link_title="Show this model") for column in about),
+        *leading(of_model, model, "Show this model"),
+        *leading(of_host, host, "Show this host alone"),
+        *leading(about, model, "Show this model"),
     ]

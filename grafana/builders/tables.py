@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from grafana_foundation_sdk.builders import common, table
 from grafana_foundation_sdk.builders.dashboard import FieldColor
@@ -37,6 +37,11 @@ class Column:
     link_title: str = "Show this model"
     mappings: tuple[ValueMapping, ...] = ()
     steps: tuple[tuple[float | None, str], ...] = ()
+
+
+def leading(columns: Iterable[Column], url: str, title: str) -> list[Column]:
+    """Return the columns with a link in each cell."""
+    return [replace(column, link=url, link_title=title) for column in columns]
 
 
 def rows(

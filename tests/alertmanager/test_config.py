@@ -62,6 +62,20 @@ def test_the_configuration_is_valid() -> None:
         ("flight-ops-tickets", {"severity": "warning", "team": "flight-ops", "model": "flight-delay"}),
         ("notes", {"severity": "info", "team": "flight-ops", "model": "flight-delay"}),
         ("tickets", {"alertname": "Foreign"}),
+        ("flight-ops-pages", {"alertname": "MLSourceDown", "severity": "critical", "team": "flight-ops"}),
+        ("pages", {"alertname": "MLSourceDown", "severity": "critical", "team": "another"}),
+        ("tickets", {"alertname": "MLSourceDown", "severity": "warning", "team": "another"}),
+        ("notes", {"alertname": "MLBackfill", "severity": "info", "team": "flight-ops"}),
+        ("retrain,notes", {"alertname": "MLRetrainingWanted", "severity": "info", "action": "retrain"}),
+        (
+            "retrain,notes",
+            {
+                "alertname": "MLRetrainingWanted",
+                "severity": "info",
+                "action": "retrain",
+                "team": "flight-ops",
+            },
+        ),
     ],
 )
 def test_an_alert_goes_to_its_receiver(receiver: str, labels: dict[str, str]) -> None:
@@ -82,12 +96,29 @@ def test_a_wrong_receiver_is_noticed() -> None:
         route("notes", "severity=critical")
 
 
-def test_notifications_are_grouped_by_job_and_model() -> None:
+def test_a_models_alerts_come_together_and_all_models_of_a_pipeline_that_broke() -> None:
     def groupings(route: dict[str, Any]) -> list[Any]:
-        return [route.get("group_by"), *[g for child in route.get("routes", []) for g in groupings(child)]]
+        own = [(route.get("matchers"), route["group_by"])] if "group_by" in route else []
+        return own + [g for child in route.get("routes", []) for g in groupings(child)]
 
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    assert [g for g in groupings(config["route"]) if g is not None] == [["job", "model"]]
+    pipeline = (['alertname =~ "MLSourceDown|MLNoPredictions"'], ["job"])
+    assert groupings(config["route"]) == [(None, ["job", "model"]), pipeline, pipeline]
+
+
+def test_tickets_wait_at_night_and_on_weekends_once_the_marks_are_taken_off(tmp_path: Path) -> None:
+    text = CONFIG.read_text(encoding="utf-8")
+    assert text.count("# quiet: mute_time_intervals:") == 2
+    quiet = yaml.safe_load(text.replace("# quiet: ", "").replace("templates/", f"{FOLDER}/templates/"))
+
+    def muted(route: dict[str, Any]) -> list[tuple[str, Any]]:
+        own = [(route["receiver"], route["matchers"])] if route.get("mute_time_intervals") else []
+        return own + [m for child in route.get("routes", []) for m in muted(child)]
+
+    tickets = ["severity = warning"]
+    assert muted(quiet["route"]) == [("flight-ops-tickets", tickets), ("tickets", tickets)]
+    (tmp_path / "quiet.yml").write_text(yaml.safe_dump(quiet))
+    assert "SUCCESS" in checked("amtool", "check-config", tmp_path / "quiet.yml")
 
 
 def test_every_receiver_works_without_an_account_on_this_machine() -> None:
@@ -100,11 +131,12 @@ def test_every_receiver_works_without_an_account_on_this_machine() -> None:
 def test_the_ready_receivers_load_when_their_marks_are_taken_off(tmp_path: Path) -> None:
     ready = yaml.safe_load(ready_receivers())
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    config["receivers"] += ready
+    names = {receiver["name"] for receiver in ready}
+    config["receivers"] = [r for r in config["receivers"] if r["name"] not in names] + ready
     config["templates"] = [str(FOLDER / "templates" / "*.tmpl")]
     (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump(config))
     shown = checked("amtool", "check-config", tmp_path / "alertmanager.yml")
-    assert {receiver["name"] for receiver in ready} == {"pagerduty", "slack", "opsgenie", "email"}
+    assert names == {"pagerduty", "slack", "opsgenie", "email", "teams", "retrain"}
     assert f"{len(config['receivers'])} receivers" in shown
 
 

@@ -1,80 +1,26 @@
 """A real Alertmanager with the shipped configuration holds back what a larger cause explains, and no more."""
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from prometheus.alert_table import alerts
-from tests.tools import REPOSITORY, find_tool
-
-CONFIG = REPOSITORY / "alertmanager" / "alertmanager.yml"
-HOST = "127.0.0.1"
-# The last rule of an alert with two severities counts: the ticket.
-SEVERITIES: dict[str, str] = {rule["alert"]: rule["labels"]["severity"] for _, rule in alerts()}
-# Alert names may carry more than the labels that all alerts on an exporter's model share.
-MORE = {
-    "MLColumnDrift": {"version": "1", "column": "x"},
-    "MLEstimatedQualityLow": {"version": "1", "metric": "roc_auc"},
-    "MLInputViolations": {"version": "1", "column": "x"},
-    "MLModelDrift": {"version": "1"},
-    "MLQualityBelowTarget": {"version": "1", "metric": "roc_auc"},
-    "MLQualityDropped": {"version": "1", "metric": "roc_auc"},
-    "MLQualityUnknown": {"metric": "roc_auc"},
-    "MLSeasonalDeviation": {"subject": "positive_rate"},
-}
-
-Labels = dict[str, str]
+from tests.alertmanager.running import (
+    CONFIG,
+    SEVERITIES,
+    Labels,
+    burning,
+    on_exporter,
+    on_model,
+    running,
+    source_down,
+)
 
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of an Alertmanager on a free port of this machine."""
-    with socket.create_server((HOST, 0)) as probe:
-        port = probe.getsockname()[1]
-    folder: Path = tmp_path_factory.mktemp("alertmanager")
-    command = [
-        str(find_tool("alertmanager")),
-        f"--config.file={CONFIG}",
-        f"--storage.path={folder / 'data'}",
-        f"--web.listen-address={HOST}:{port}",
-        "--cluster.listen-address=",
-    ]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            wait_until_ready(f"http://{HOST}:{port}")
-            yield f"http://{HOST}:{port}"
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready").status_code == 200:
-                return
-        except httpx.ConnectError:
-            pass
-        time.sleep(0.05)
-    pytest.fail("Alertmanager does not become ready")
-
-
-def on_model(name: str, **labels: str) -> Labels:
-    shared = {"job": "e", "instance": "a", "model": "m", "team": "t"}
-    return {"alertname": name, "severity": SEVERITIES[name], **shared, **MORE.get(name, {}), **labels}
-
-
-def on_exporter(name: str, **labels: str) -> Labels:
-    return {"alertname": name, "severity": SEVERITIES[name], "job": "e", "instance": "a", **labels}
-
-
-def source_down(source: str, **labels: str) -> Labels:
-    severity = {"predictions": "critical", "labels": "warning"}[source]
-    return on_model("MLSourceDown", **{"severity": severity, "source": source, **labels})
+    """Yield the address of an Alertmanager with the shipped configuration."""
+    with running(CONFIG, tmp_path_factory.mktemp("alertmanager")) as address:
+        yield address
 
 
 def held_back(url: str, case: str, cause: Labels, other: Labels) -> bool:
@@ -97,7 +43,36 @@ HELD_BACK = {
     "labels unreadable, stopped": (source_down("labels"), on_model("MLLabelsStopped")),
     "labels unreadable, unknown": (source_down("labels"), on_model("MLQualityUnknown")),
     "labels stopped, unknown": (on_model("MLLabelsStopped"), on_model("MLQualityUnknown")),
-    "violations, drift of the column": (on_model("MLInputViolations"), on_model("MLColumnDrift")),
+    "not ready, its collectors": (on_exporter("MLExporterNotReady"), on_exporter("MLCollectorFailing")),
+    "predictions unreadable, backlog": (source_down("predictions"), on_model("MLSourceLagGrowing")),
+    "predictions unreadable, retraining": (source_down("predictions"), on_model("MLRetrainingWanted")),
+    "labels unreadable, coverage": (source_down("labels"), on_model("MLLabelCoverageLow")),
+    "labels unreadable, delay": (source_down("labels"), on_model("MLLabelsDelayed")),
+    "labels stopped, coverage": (on_model("MLLabelsStopped"), on_model("MLLabelCoverageLow")),
+    "labels late, coverage": (on_model("MLLabelsDelayed"), on_model("MLLabelCoverageLow")),
+    "labels of nothing, coverage": (on_model("MLLabelsOrphaned"), on_model("MLLabelCoverageLow")),
+    "coverage, unknown": (on_model("MLLabelCoverageLow"), on_model("MLQualityUnknown")),
+    "lines refused, labels of nothing": (on_model("MLRowsRejected"), on_model("MLLabelsOrphaned")),
+    "labels refused, coverage": (
+        on_model("MLRowsRejected", source="labels"),
+        on_model("MLLabelCoverageLow"),
+    ),
+    "backlog, old data": (on_model("MLSourceLagGrowing"), on_model("MLStaleData")),
+    "backfill, burning quality": (on_model("MLBackfill"), burning("MLQualityBudgetBurn")),
+    "backfill, burning latency": (on_model("MLBackfill"), burning("MLLatencyBudgetBurn")),
+    "backfill, burning errors": (on_model("MLBackfill"), burning("MLErrorBudgetBurn")),
+    "old data, violations": (on_model("MLStaleData"), on_model("MLInputViolations")),
+    "old data, drift": (on_model("MLStaleData"), on_model("MLModelDrift")),
+    "old data, drift of answers": (on_model("MLStaleData"), on_model("MLPredictionDrift")),
+    "many columns, drift": (on_model("MLManyColumnsDrifted"), on_model("MLModelDrift")),
+    "many columns, estimate": (on_model("MLManyColumnsDrifted"), on_model("MLEstimatedQualityLow")),
+    "drift, drift of answers": (on_model("MLModelDrift"), on_model("MLPredictionDrift")),
+    "drift of answers, their column": (
+        on_model("MLPredictionDrift"),
+        on_model("MLColumnDrift", column="score"),
+    ),
+    "drift of labels, their column": (on_model("MLLabelDrift"), on_model("MLColumnDrift", column="label")),
+    "ticket, notes": (on_model("MLInputViolations"), on_model("MLColumnDrift", column="y")),
     "ticket, its columns": (on_model("MLModelDrift"), on_model("MLColumnDrift", column="y")),
     "drift, estimate": (on_model("MLModelDrift"), on_model("MLEstimatedQualityLow")),
     "estimate, drop": (on_model("MLEstimatedQualityLow"), on_model("MLQualityDropped")),
@@ -130,8 +105,26 @@ LET_THROUGH = {
     "a page behind a label ticket": (source_down("labels"), on_model("MLQualityBelowTarget")),
     "the other source": (source_down("labels"), source_down("predictions")),
     "data behind a label ticket": (source_down("labels"), on_model("MLInputViolations")),
-    "drift of another column": (on_model("MLInputViolations"), on_model("MLColumnDrift", column="y")),
-    "drift of another version": (on_model("MLModelDrift"), on_model("MLColumnDrift", version="2")),
+    "the drift of another version": (
+        on_model("MLManyColumnsDrifted"),
+        on_model("MLModelDrift", version="2"),
+    ),
+    "burning behind another model's backlog": (
+        on_model("MLBackfill"),
+        burning("MLQualityBudgetBurn", model="n"),
+    ),
+    "a backlog behind what burns": (burning("MLQualityBudgetBurn"), on_model("MLBackfill")),
+    "a missed target behind a backlog": (on_model("MLBackfill"), on_model("MLQualityBelowTarget")),
+    "a concept behind old data": (on_model("MLStaleData"), on_model("MLConceptDrift")),
+    "stopped labels behind refused predictions": (
+        on_model("MLRowsRejected"),
+        on_model("MLLabelsStopped"),
+    ),
+    "a better version behind a page": (on_model("MLQualityBelowTarget"), on_model("MLCandidateBetter")),
+    "a better version behind a ticket": (on_model("MLModelDrift"), on_model("MLCandidateBetter")),
+    "retraining behind a page": (on_model("MLQualityBelowTarget"), on_model("MLRetrainingWanted")),
+    "retraining behind a ticket": (on_model("MLModelDrift"), on_model("MLRetrainingWanted")),
+    "a note on another model": (on_model("MLModelDrift"), on_model("MLColumnDrift", model="n")),
     "the estimate of another version": (
         on_model("MLModelDrift"),
         on_model("MLEstimatedQualityLow", version="2"),
@@ -172,7 +165,8 @@ def test_nothing_else_is_silenced(alertmanager: str, case: str) -> None:
 
 def test_no_ticket_or_note_ever_silences_a_page(alertmanager: str) -> None:
     pages = [name for name, severity in SEVERITIES.items() if severity == "critical"]
-    others = [name for name, severity in SEVERITIES.items() if severity != "critical"]
+    # A backlog holds back what burns too fast, since it burnt long ago.
+    others = [n for n, severity in SEVERITIES.items() if severity != "critical" and n != "MLBackfill"]
     assert len(pages) >= 7
     # Every label that any alert has, so that only names and severities decide.
     every = {"version": "1", "column": "x", "metric": "roc_auc", "source": "labels", "subject": "volume"}

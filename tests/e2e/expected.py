@@ -28,11 +28,18 @@ CAUSED: Mapping[str, set[str]] = {
         "MLPredictionDrift",
         "MLLabelDrift",
         "MLQualityBudgetBurn",
+        "MLRetrainingWanted",
     },
 }
-# How full disk and memory are of the machine that runs the tests is not their subject; and Prometheus
+# How busy and how full the machine is that runs the tests is not their subject; and Prometheus
 # takes five seconds to find its first targets, at a quick pace longer than MLExporterAbsent waits.
-NOT_JUDGED = {"MLDiskFillingUp", "MLMemoryNearlyFull", "MLExporterAbsent"}
+NOT_JUDGED = {
+    "MLDiskFillingUp",
+    "MLMemoryNearlyFull",
+    "MLCpuSaturated",
+    "MLNetworkErrors",
+    "MLExporterAbsent",
+}
 
 
 @dataclass(frozen=True)

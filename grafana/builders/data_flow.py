@@ -54,7 +54,7 @@ def _age() -> Panel:
     about = About(
         "How old is the newest prediction?",
         "Well below the limit, above which the model counts as silent. Ages are by the exporter's clock.",
-        ("MLNoPredictions",),
+        ("MLNoPredictions", "MLStaleData"),
     )
     limit = select("ml_prediction_age_limit_seconds", ONE_MODEL)
     lines = [
@@ -91,6 +91,7 @@ def _share_rejected() -> Panel:
     about = About(
         "What share of the log lines is rejected?",
         "0 %, in both logs. With a dead-letter file in the config the lines themselves are kept there.",
+        ("MLRowsRejected",),
     )
     rejected, read = (
         f"sum by (source) ({rate('ml_input_rows_total', ONE_MODEL, *outcome)})"

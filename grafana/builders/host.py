@@ -88,6 +88,7 @@ def _lost() -> Panel:
     about = About(
         "Does the network lose packets?",
         "0 a second, sent or received, damaged or dropped. Over all devices of the chosen hosts.",
+        ("MLNetworkErrors",),
     )
     lines = [
         Line(f"sum(rate({select(f'ml_host_network_{name}_total', SCOPE)}[$__rate_interval]))", legend)

@@ -24,6 +24,7 @@ def _cpu() -> Panel:
     about = About(
         "How busy are the hosts' CPUs?",
         "Below 80 % but for moments: a server that waits for a CPU answers late. The five busiest hosts.",
+        ("MLCpuSaturated",),
     )
     return graph(about, [_hosts(cpu_busy)], unit="percentunit", low=0)
 
@@ -60,6 +61,7 @@ def _load() -> Panel:
     about = About(
         "How many tasks are there for each CPU?",
         "Below 1: above it, tasks wait. The load of the last 5 minutes over the number of CPUs; the five highest.",
+        ("MLCpuSaturated",),
     )
     load, cpus = select("ml_host_load5", SCOPE), select("ml_host_cpus", SCOPE)
     return graph(

@@ -66,12 +66,13 @@ def test_more_series_than_allowed_are_noted(site: Site, capsys: pytest.CaptureFi
 
 
 def test_notes_say_what_is_missing_without_failing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    site.models.append(model("other"))
+    site.models.append(model("other", retrain={"url": "https://ci.example.com/train"}))
     code, out, err = checked(site, capsys)
     notes = "\n".join(line for line in out if line.startswith("note: "))
     assert (code, err) == (0, [])
     assert "models.other.predictions.path: no file matches" in notes
     assert "models.other.labels.path: no file matches" in notes
+    assert "models.other.retrain.secret_file: none, so whoever is asked cannot tell by whom" in notes
     assert "models.other.profile: none, so there is no drift and no input health" in notes
     assert "flight-delay" not in notes
 

@@ -95,6 +95,8 @@ def _notes(config: Config) -> Iterator[str]:
                 yield f"models.{model.name}.{source}.path: no file matches {pattern} yet"
         for text in without_meaning(model):
             yield f"models.{model.name}.{text}"
+        if model.retrain is not None and model.retrain.secret_file is None:
+            yield f"models.{model.name}.retrain.secret_file: none, so whoever is asked cannot tell by whom"
         if not model.profile:
             yield f"models.{model.name}.profile: none, so there is no drift and no input health; build one with `ml_exporter profile`"
 

@@ -21,12 +21,13 @@ SERVICES = (
     "alertmanager",
     "exporter",
     "grafana",
+    "hook",
     "node-exporter",
     "pager",
     "prometheus",
     "traffic",
 )
-OURS = ("exporter", "pager", "traffic")
+OURS = ("exporter", "hook", "pager", "traffic")
 EVERY = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -41,7 +42,7 @@ def compose(*arguments: str, **variables: str) -> str:
 
 
 @cache
-def config(profile: str = "demo", variables: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+def config(profile: str = "*", variables: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     profiles = ("--profile", profile) if profile else ()
     loaded: dict[str, Any] = json.loads(compose(*profiles, "config", "--format", "json", **dict(variables)))
     return loaded
@@ -64,8 +65,11 @@ def test_the_services() -> None:
     assert tuple(sorted(config()["services"])) == SERVICES
 
 
-def test_without_its_profile_the_demos_traffic_stays_out() -> None:
-    assert set(SERVICES) - set(config(profile="")["services"]) == {"traffic"}
+@pytest.mark.parametrize(
+    ("profile", "out"), [("", {"traffic", "hook"}), ("demo", {"hook"}), ("retrain", {"traffic"})]
+)
+def test_without_their_profiles_the_demos_traffic_and_the_hook_stay_out(profile: str, out: set[str]) -> None:
+    assert set(SERVICES) - set(config(profile=profile)["services"]) == out
 
 
 @EVERY
@@ -170,6 +174,16 @@ def test_the_pager_is_where_alertmanagers_one_config_sends() -> None:
     assert service("pager")["network_mode"] == "service:alertmanager"
 
 
+def test_alertmanager_and_the_hook_share_a_network_and_a_token() -> None:
+    assert service("hook")["network_mode"] == "service:alertmanager"
+    assert "--web.listen-address=0.0.0.0:10478" in service("hook")["command"]
+    assert [secret["source"] for secret in service("hook")["secrets"]] == ["hook_token"]
+    token = Path(config()["secrets"]["hook_token"]["file"])
+    assert token.parent.parent == Path(mounts("alertmanager")["/etc/alertmanager"]["source"])
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", str(token)], cwd=REPOSITORY)
+    assert ignored.returncode == 0, "the token's file must never be committed"
+
+
 def test_grafana_has_a_password_from_a_file_and_no_anonymous_users() -> None:
     environment = service("grafana")["environment"]
     assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_admin_password"
@@ -183,7 +197,7 @@ def test_grafana_has_a_password_from_a_file_and_no_anonymous_users() -> None:
 
 @EVERY
 def test_every_server_says_whether_it_is_well(name: str) -> None:
-    checks = {"grafana", "prometheus", "alertmanager", "pager"}
+    checks = {"grafana", "prometheus", "alertmanager", "pager", "hook"}
     if name in checks:
         assert service(name)["healthcheck"]["test"][0] == "CMD"
         assert "curl" not in service(name)["healthcheck"]["test"]
@@ -195,6 +209,7 @@ def test_every_server_says_whether_it_is_well(name: str) -> None:
     ("name", "program"),
     [
         ("exporter", [str(COMPOSE.with_name("ml_exporter")), "serve"]),
+        ("hook", [str(COMPOSE.with_name("ml_exporter")), "hook"]),
         ("traffic", [sys.executable, "exporter/demo/traffic.py"]),
         ("pager", [sys.executable, "exporter/demo/pager.py"]),
     ],
@@ -206,4 +221,4 @@ def test_our_programs_know_the_flags_they_are_given(name: str, program: list[str
     assert given
     assert given <= set(re.findall(r"--[\w.-]+", run.stdout))
     entrypoint = service(name).get("entrypoint") or ["ml_exporter"]
-    assert entrypoint[-1].split("/")[-1] == Path(program[-1] if name != "exporter" else program[0]).name
+    assert entrypoint[-1].split("/")[-1] == Path(program[-1] if name not in ("exporter", "hook") else program[0]).name

@@ -126,8 +126,10 @@ def test_repeated_and_replayed_alerts_change_nothing(make: Make, server: Outside
 
 def test_alerts_of_one_incident_make_one_request(make: Make, server: Outside) -> None:
     world = make()
-    assert world.notify(alert(), alert(alertname="MLConceptDrift")) == 2
-    assert [one["name"] for one in server.got[0].told["alerts"]] == ["MLQualityBelowTarget", "MLConceptDrift"]
+    others = alert(alertname="OurOwn"), alert(alertname="MLConceptDrift")
+    assert world.notify(alert(), *others) == 3
+    # What the page does not show is not told either.
+    assert [one["name"] for one in server.got[0].told["alerts"]] == ["MLQualityBelowTarget", "OurOwn"]
     assert len(server.got) == 1
 
 

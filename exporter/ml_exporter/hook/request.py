@@ -30,6 +30,7 @@ def request_body(
     model: Model, incident: Incident, version: str, found: Sequence[Breach], page: Page, now: float
 ) -> bytes:
     """Return what the receiver is told. `id` is the same however often an incident is asked for."""
+    alerts = [alert for alert in incident.alerts if any(breach.explains(alert.labels) for breach in found)]
     body: Json = {
         "id": incident.id,
         "model": model.name,
@@ -39,10 +40,8 @@ def request_body(
         "reasons": [_reason(breach, page) for breach in found],
         "top_columns": top_columns(page, model.name, version),
         "window": _window(model, page),
-        "alerts": [
-            {"name": alert.labels.get("alertname"), "since": alert.starts_at} for alert in incident.alerts
-        ],
-        "links": {name: link for alert in incident.alerts for name, link in alert.links().items()},
+        "alerts": [{"name": alert.labels.get("alertname"), "since": alert.starts_at} for alert in alerts],
+        "links": {name: link for alert in alerts for name, link in alert.links().items()},
     }
     return json.dumps(body, allow_nan=False).encode()
 

@@ -101,7 +101,7 @@ EXPECTED = (
         "shift",
         "MLModelDrift",
         "warning",
-        r"Most of all distance \((?P<value>[\d.]+) times its limit\).*; n about (?P<n>\d+)\.$",
+        r"Most of all distance \((?P<value>[\d.]+) times its limit\b.*; n about (?P<n>\d+)\.$",
     ),
     Expected(
         "missing",

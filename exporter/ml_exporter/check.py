@@ -91,7 +91,7 @@ def _notes(config: Config) -> Iterator[str]:
         paths = [("predictions", model.predictions.path)]
         paths += [("labels", model.labels.path)] if model.labels else []
         for source, pattern in paths:
-            if not matches(pattern):
+            if not matches(pattern) and not getattr(model, source).push:
                 yield f"models.{model.name}.{source}.path: no file matches {pattern} yet"
         for text in without_meaning(model):
             yield f"models.{model.name}.{text}"

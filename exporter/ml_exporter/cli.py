@@ -36,6 +36,7 @@ from ml_exporter.suggest.prometheus import Prometheus
 from ml_exporter.suggest.report import report
 from ml_exporter.web.app import create_app
 from ml_exporter.web.auth import Guard, unknown_users
+from ml_exporter.web.push import Push
 from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_address, serve
 from ml_exporter.web.web_config import WebFile
 
@@ -250,7 +251,11 @@ def _serve(flags: argparse.Namespace) -> int:
     )
     log.count_others(lambda: service.count("web"))
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
-    app = Guard(create_app(service, lifecycle=flags.lifecycle), web, lambda: service.access)
+    app = Guard(
+        create_app(service, lifecycle=flags.lifecycle, more=Push(service.spools, service.report).routes()),
+        web,
+        lambda: service.access,
+    )
     server = serve(app, host, port, web.tls)
     service.start()
     logger.info("listening on %s:%d", *server.address)

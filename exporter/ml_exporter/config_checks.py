@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from fnmatch import fnmatch
 from ml_exporter.burn import FASTEST_BURN
 from ml_exporter.config_model import Model, Root
 from ml_exporter.config_source import Location
-from ml_exporter.config_types import PANES, Window
+from ml_exporter.config_types import PANES, Window, single_file
 from ml_exporter.stats.classification import BINARY_METRICS
 from ml_exporter.stats.multiclass import MULTICLASS_METRICS
 from ml_exporter.stats.regression import REGRESSION_METRICS
@@ -74,6 +75,7 @@ def check_root(root: Root) -> Iterator[Finding]:
     """Yield what is wrong between sections."""
     names = [model.name for model in root.models]
     yield from _repeated(names, ("models",), "name")
+    yield from _pushed(root)
     processes = [process.name for process in root.host.processes]
     yield from _repeated(processes, ("host", "processes"), "name")
     for index, model in enumerate(root.models):
@@ -85,6 +87,33 @@ def check_root(root: Root) -> Iterator[Finding]:
             at = ("models", index, "compare_with")
             remedy = suggestion(model.compare_with, {*names} - {model.name})
             yield Finding(at, f'"{model.compare_with}" is not another model', remedy)
+
+
+def _pushed(root: Root) -> Iterator[Finding]:
+    logs = [
+        (log, ("models", index, source))
+        for index, model in enumerate(root.models)
+        for source, log in (("predictions", model.predictions), ("labels", model.labels))
+        if log is not None
+    ]
+    paths = Counter(log.path for log, _ in logs)
+    for log, at in logs:
+        if not log.push:
+            continue
+        if root.exporter.state is None:
+            yield Finding(
+                (*at, "push"), "needs exporter.state", "name a file there: what is taken must be kept"
+            )
+        if log.format != "jsonl":
+            yield Finding((*at, "format"), "cannot be pushed", "leave it out: pushed records are JSON lines")
+        if single_file(log.path) is None:
+            remedy = "name one file, which the exporter writes"
+            yield Finding((*at, "path"), "matches more than one file", remedy)
+        if paths[log.path] > 1:
+            yield Finding((*at, "path"), "is another log's too", "give each log a file of its own")
+    if root.exporter.push.body_limit > root.exporter.push.spool_limit // 2:
+        where = ("exporter", "push", "body_limit")
+        yield Finding(where, "is more than half of spool_limit", "make it smaller")
 
 
 def check_model(model: Model, at: Location) -> Iterator[Finding]:

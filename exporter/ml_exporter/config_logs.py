@@ -68,6 +68,7 @@ class Predictions(Section):
     path: GlobPath
     format: Format = "jsonl"
     fields: PredictionFields = PredictionFields()
+    push: bool = False
     preset: Name | None = None
 
 
@@ -77,6 +78,7 @@ class Labels(Section):
     path: GlobPath
     format: Format = "jsonl"
     fields: LabelFields = LabelFields()
+    push: bool = False
     maturity: Duration = DAY
     wait: PositiveDuration = 30 * DAY
     min_coverage: Ratio = 0.9

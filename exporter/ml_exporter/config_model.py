@@ -61,6 +61,13 @@ class Access(Section):
     admin: tuple[Name, ...] = ()
 
 
+class Push(Section):
+    """How many bytes of pushed records are kept for each log, and how many a request may bring."""
+
+    spool_limit: Annotated[Size, Field(ge=2**20)] = 2**30
+    body_limit: Annotated[Size, Field(ge=1024, le=2**28)] = 2**23
+
+
 class Exporter(Section):
     """The exporter itself. Durations in seconds, sizes in bytes; no `state`: memory only."""
 
@@ -70,6 +77,7 @@ class Exporter(Section):
     pending_limit: Count = 50_000_000
     line_limit: Annotated[Size, Field(ge=1024, le=2**30)] = 2**20
     access: Access = Access()
+    push: Push = Push()
     series_limit: Count = 20_000
 
 

@@ -216,6 +216,12 @@ def _glob(value: object, info: ValidationInfo) -> str:
     return str(Path(escape(str(_base(info)))) / text)
 
 
+def single_file(pattern: str) -> Path | None:
+    """Return the file of a glob that can match but one, None where it may match several."""
+    text = re.sub(r"\[([*?[])\]", r"\1", pattern)
+    return Path(text) if escape(text) == pattern else None
+
+
 def _freeze(value: Mapping[K, V]) -> Mapping[K, V]:
     return FrozenDict(value)
 

@@ -17,11 +17,13 @@ from ml_exporter.config_model import Access
 from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
+from ml_exporter.metrics import pushed
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.profile import ProfileError
 from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
+from ml_exporter.sources.push import Spools
 from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
@@ -60,6 +62,7 @@ class Service:
         # Made by the first evaluation, which waits until the state can be written.
         self._engine: Engine | None = None
         self._config_page = _config_page(config, self._layouts)
+        self.spools = Spools(config)
         self._snapshot: Snapshot | None = None
         self._summary: tuple[Snapshot, Report] | None = None
         self._log_page = LogPage(Rendered(), 0, 0)
@@ -81,6 +84,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to evaluate and to watch the host."""
+        self._prepare_spools()
         self._watch()
         for thread in self._threads:
             thread.start()
@@ -144,6 +148,7 @@ class Service:
                 self._engine = before and self._new_engine(config, layouts, before)
                 self._config, self._layouts = config, layouts
                 self._config_page = _config_page(config, layouts)
+                self.spools.configure(config)
                 self._drop_other_models()
         except Exception as error:
             self._reload_successful = False
@@ -151,6 +156,7 @@ class Service:
             raise
         self._reloaded, self._reload_successful = time.time(), True
         self._logger.info("configuration loaded")
+        self._prepare_spools()
         self._guarded("watch", self._watch)
         self._wake.set()
 
@@ -170,6 +176,7 @@ class Service:
             if self._stop.is_set():
                 return False
             self._publish(snapshot)
+            self._release_spools()
         self._last_error = ""
         for source in snapshot.sources:
             self._note_problems(source)
@@ -197,6 +204,20 @@ class Service:
         self, config: Config, layouts: Mapping[str, Mapping[str, Layout]], before: Engine | None = None
     ) -> Engine:
         return Engine(config, layouts, self._store, stopping=self._stop.is_set, before=before)
+
+    def _prepare_spools(self) -> None:
+        for _, spool in self.spools.items():
+            try:
+                spool.prepare()
+            except OSError as error:
+                self.report("push", error)
+
+    def _release_spools(self) -> None:
+        """Delete pushed records that are committed."""
+        for report, state in self._snapshot.reports if self._snapshot else ():
+            for source, positions in state.positions.items():
+                if spool := self.spools.get(report.model.name, source):
+                    spool.release(positions.values())
 
     def _publish(self, snapshot: Snapshot) -> None:
         exporter = self._config.exporter
@@ -257,6 +278,7 @@ class Service:
         self._collect("process", families, self._collect_processes)
         self._collect("self", families, collect_self)
         own.collect(families, self._vitals())
+        pushed.collect(families, self.spools)
         return render(families)
 
     def _collect(self, name: str, families: Families, collector: Callable[[Families], None]) -> None:

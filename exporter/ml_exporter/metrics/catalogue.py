@@ -454,6 +454,16 @@ EXPORTER = (
         "ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."
     ),
     _counter("ml_exporter_errors_total", "area", "Errors logged by the exporter."),
+    _counter(
+        "ml_exporter_push_requests_total",
+        "model source code",
+        "Pushes of records by the HTTP status that they were answered with; 202: on the disk.",
+    ),
+    _gauge(
+        "ml_exporter_push_spool_bytes",
+        "model source",
+        "Pushed records on the disk, counted already or not.",
+    ),
     _gauge("ml_exporter_collector_success", "collector", "1 when the collector's newest run succeeded."),
     _gauge(
         "ml_exporter_collector_duration_seconds", "collector", "How long the collector's newest run took."

@@ -22,6 +22,7 @@ AREAS = (
     "dead_letter",
     "web_config",
     "web",
+    "push",
 )
 """Where errors are counted."""
 

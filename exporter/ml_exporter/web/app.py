@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
@@ -53,8 +54,8 @@ class Page(Protocol):
         """Load the configuration again; raise when it is bad, and keep the old one then."""
 
 
-def create_app(page: Page, *, lifecycle: bool) -> Starlette:
-    """Return the application; `lifecycle` allows POST and PUT of /-/reload."""
+def create_app(page: Page, *, lifecycle: bool, more: Sequence[Route] = ()) -> Starlette:
+    """Return the application; `lifecycle` allows POST and PUT of /-/reload, `more` are other paths."""
     endpoints = _Endpoints(page, lifecycle)
     routes = [
         Route("/", endpoints.status, methods=["GET"]),
@@ -63,6 +64,7 @@ def create_app(page: Page, *, lifecycle: bool) -> Starlette:
         Route("/-/healthy", endpoints.healthy, methods=["GET"]),
         Route("/-/ready", endpoints.ready, methods=["GET"]),
         Route("/-/reload", endpoints.reload, methods=["POST", "PUT"]),
+        *more,
     ]
     app = Starlette(
         routes=routes, middleware=[Middleware(SecurityHeaders)], exception_handlers={Exception: failed}

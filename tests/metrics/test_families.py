@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from ml_exporter.config import load
 from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
-from ml_exporter.metrics import drift, exporter, health, labels, models, quality, traffic
+from ml_exporter.metrics import drift, exporter, health, labels, models, pushed, quality, traffic
 from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, HOST, RETRAINING, Families
 from ml_exporter.metrics.exporter import AREAS, Vitals
 from ml_exporter.metrics.host import collect_self
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.season import Deviation
+from ml_exporter.sources.push import Spool, Spools
 from ml_exporter.stats.result import Value
 from ml_exporter.store import Store
 
@@ -93,6 +95,14 @@ def with_rare_statistics(report: ModelReport) -> ModelReport:
     )
 
 
+class Received(Spools):
+    """One log that nothing was pushed to yet."""
+
+    def __init__(self) -> None:
+        self.answers = Counter()
+        self._spools = {("m", "labels"): Spool(Path("/nowhere/labels.jsonl"), 1)}
+
+
 def everything(snapshot: Snapshot, *others: ModelReport) -> Families:
     families = Families()
     for original, state in snapshot.reports:
@@ -106,6 +116,7 @@ def everything(snapshot: Snapshot, *others: ModelReport) -> Families:
     for other in others:
         quality.collect(families, other, 0.0)
     exporter.collect(families, vitals(snapshot.sources))
+    pushed.collect(families, Received())
     for name in ("host", "process", "self"):
         families.add("ml_exporter_collector_success", (name,), 1)
         families.add("ml_exporter_collector_duration_seconds", (name,), 0.1)

@@ -311,6 +311,7 @@ class Service:
             sources=snapshot.sources if snapshot else (),
             exported=self._log_page.exported,
             dropped=self._log_page.dropped,
+            series_limit=self._config.exporter.series_limit,
             reload_successful=self._reload_successful,
             reloaded=self._reloaded,
             errors=self._errors.copy(),

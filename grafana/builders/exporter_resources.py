@@ -25,12 +25,14 @@ def resource_panels() -> list[tuple[Panel, int, int]]:
 
 def _series() -> Panel:
     about = About(
-        "Are series left out?",
-        "None dropped. Above its series limit an exporter leaves out whole columns.",
+        "Is there room for more series?",
+        "None dropped, and room below the limit. Above it an exporter leaves out whole columns, those that matter "
+        "least first. Of the exporter with most series.",
         ("MLSeriesDropped",),
     )
-    series = f"sum by (state) ({select('ml_exporter_series', SCOPE)})"
-    return graph(about, [Line(series, "{{state}}")], unit="short", low=0)
+    series = f"max by (state) ({select('ml_exporter_series', SCOPE)})"
+    limit = f"min({select('ml_exporter_series_limit', SCOPE)})"
+    return graph(about, [Line(series, "{{state}}"), Line(limit, "limit", "limit")], unit="short", low=0)
 
 
 def _memory() -> Panel:

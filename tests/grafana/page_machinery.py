@@ -23,6 +23,7 @@ def _exporter(families: Families, seconds: float, now: float) -> None:
         ("evaluation_duration_seconds", 0.4),
         ("config_last_reload_successful", 1),
         ("config_last_reload_success_timestamp_seconds", now - seconds),
+        ("series_limit", 20_000),
         ("state_set_aside_total", 0),
         ("state_size_bytes", 2e6),
         ("cpu_seconds_total", seconds / 10),

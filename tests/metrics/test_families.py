@@ -44,6 +44,7 @@ def vitals(sources: Iterable[SourceStatus] = ()) -> Vitals:
         sources=tuple(sources),
         exported=100,
         dropped=7,
+        series_limit=100,
         reload_successful=True,
         reloaded=1_000.0,
         errors={"reload": 2},

@@ -453,6 +453,9 @@ EXPORTER = (
     _gauge(
         "ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."
     ),
+    _gauge(
+        "ml_exporter_series_limit", "", "Configured number of series above which whole columns are dropped."
+    ),
     _counter("ml_exporter_errors_total", "area", "Errors logged by the exporter."),
     _counter(
         "ml_exporter_push_requests_total",

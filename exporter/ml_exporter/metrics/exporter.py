@@ -39,6 +39,7 @@ class Vitals:
     sources: tuple[SourceStatus, ...]
     exported: int
     dropped: int
+    series_limit: int
     reload_successful: bool
     reloaded: float
     errors: Mapping[str, int]
@@ -58,6 +59,7 @@ def collect(families: Families, vitals: Vitals) -> None:
         families.add("ml_exporter_evaluation_duration_seconds", (), vitals.duration)
     families.add("ml_exporter_series", ("exported",), vitals.exported)
     families.add("ml_exporter_series", ("dropped",), vitals.dropped)
+    families.add("ml_exporter_series_limit", (), vitals.series_limit)
     families.add("ml_exporter_config_last_reload_successful", (), vitals.reload_successful)
     families.add("ml_exporter_config_last_reload_success_timestamp_seconds", (), vitals.reloaded)
     for area in AREAS:

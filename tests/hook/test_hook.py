@@ -13,7 +13,7 @@ import pytest
 from tests.hook.world import BREACH, DAY, FINE, MODEL, ON, Outside, World, alert, message, outside, page
 from tests.support.site import START
 
-from ml_exporter.hook import request
+from ml_exporter.hook import hook, request
 from ml_exporter.hook.incidents import Incidents
 from ml_exporter.hook.message import Message
 
@@ -77,6 +77,27 @@ def test_the_window_is_that_of_the_predictions_that_were_judged(make: Make, serv
         "start": "2023-11-14T22:03:00Z",
         "end": "2023-11-14T22:13:00Z",
     }
+
+
+def test_what_is_no_number_is_told_as_none(make: Make, server: Outside) -> None:
+    loss = f'ml_quality_target{{model="{MODEL}",window="1d",metric="log_loss",bound="max"}} 0.5\n'
+    server.page = page(loss + f'ml_quality_lower{{{ON},metric="log_loss"}} +Inf\n')
+    make().notify(alert(metric="log_loss"))
+    assert (server.got[0].told["reasons"][0]["value"], server.got[0].told["reasons"][0]["limit"]) == (
+        None,
+        0.5,
+    )
+
+
+def test_one_that_cannot_be_decided_holds_up_nothing_and_ends(
+    make: Make, server: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    monkeypatch.setattr(hook, "request_body", lambda *_: 1 / 0)
+    world.notify()
+    for _ in range(10):
+        world.pass_(61)
+    assert (server.got, world.results()) == ([], {"failed": 1})
 
 
 def test_the_columns_of_most_impact_are_named(make: Make, server: Outside) -> None:

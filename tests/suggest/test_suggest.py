@@ -67,6 +67,15 @@ HISTORY: Mapping[str, Value] = {
     },
     f'ml_input_violation_ratio{{{CHAMPION},column="age",check="missing"}}': noise(7, 0.02, 0.01),
     f'ml_input_violation_ratio{{{CHAMPION},column="plan",check="unseen"}}': fixed(0),
+    f'ml_good_predictions_total{{{ON},version="3"}}': lambda moment: 0.8 * (moment - START),
+    f'ml_labeled_predictions_total{{{ON},version="3"}}': lambda moment: moment - START,
+    f'ml_prediction_latency_seconds_bucket{{{ON},version="3",le="0.1"}}': lambda moment: (
+        0.95 * (moment - START)
+    ),
+    f'ml_prediction_latency_seconds_bucket{{{ON},version="3",le="0.2"}}': lambda moment: moment - START,
+    f'ml_prediction_latency_seconds_bucket{{{ON},version="3",le="+Inf"}}': lambda moment: moment - START,
+    f'ml_label_delay_seconds_bucket{{{ON},le="600"}}': lambda moment: 0.9 * (moment - START),
+    f'ml_label_delay_seconds_bucket{{{ON},le="+Inf"}}': lambda moment: moment - START,
     'ml_exporter_clock_timestamp_seconds{job="ml_exporter",instance="a:1"}': lambda moment: moment,
     f"ml_last_prediction_timestamp_seconds{{{ON}}}": lambda moment: moment - (1_200 if dips(moment) else 5),
 }
@@ -80,7 +89,8 @@ def config(folder: Path, **more: Any) -> Path:
         "champion": "3",
     }
     path = folder / "churn.yml"
-    models = [model("churn", **{**keys, "drift": {"psi": {"max": 0.2}}, **more})]
+    keys |= {"drift": {"psi": {"max": 0.2}}, "slo": {"objective": 0.95}, "latency": {"limit": 1}}
+    models = [model("churn", **{**keys, **more})]
     path.write_text(yaml.safe_dump({"models": models}))
     return path
 
@@ -133,6 +143,17 @@ def test_one_limit_is_for_all_columns_but_those_far_off(told: Told) -> None:
 
 def test_limits_of_health_are_not_0(told: Told) -> None:
     assert told.model["health"] == {"missing": {"max": 0.03}, "unseen": {"max": 0.001}}
+
+
+def test_promises_are_what_the_worst_day_kept(told: Told) -> None:
+    # Four of five good: a total outage burns five times too fast, so nobody can be paged by 14.4.
+    assert told.model["slo"] == {"objective": pytest.approx(0.8, abs=0.002), "page": False}
+    # 99 of 100 are at 4/5 of the way from 0.1 to 0.2 s.
+    assert told.model["latency"] == {"limit": pytest.approx(0.18, abs=0.011)}
+
+
+def test_labels_may_come_half_as_late_again(told: Told) -> None:
+    assert told.model["label_delay_limit"] == "15m"
 
 
 def test_the_longest_silence_is_not_an_alarm(told: Told) -> None:

@@ -87,8 +87,10 @@ def breaches(page: Page, model: str) -> tuple[Breach, ...]:
     return (*compared, *_concept(page, model, version), *_age(page, model, version))
 
 
-def top_columns(page: Page, model: str, version: str, number: int = 3) -> list[dict[str, object]]:
-    """Return the columns that matter most: by the impact of their drift, then by how far it is beyond."""
+def top_columns(
+    page: Page, model: str, version: str, number: int = 3
+) -> list[tuple[str, float | None, float | None]]:
+    """Return the columns that matter most, by impact, then by how many times its limit their drift has."""
     impacts: dict[str, float] = {}
     for labels, value in page.of("ml_drift_impact", model=model, version=version):
         impacts[labels["column"]] = max(value, impacts.get(labels["column"], -math.inf))
@@ -102,10 +104,7 @@ def top_columns(page: Page, model: str, version: str, number: int = 3) -> list[d
         impacts.keys() | ratios.keys(),
         key=lambda name: (-impacts.get(name, 0.0), -ratios.get(name, 0.0), name),
     )
-    return [
-        {"column": name, "impact": impacts.get(name), "times_limit": ratios.get(name)}
-        for name in names[:number]
-    ]
+    return [(name, impacts.get(name), ratios.get(name)) for name in names[:number]]
 
 
 def _compared(page: Page, rule: _Comparison, model: str, version: str) -> Iterator[Breach]:

@@ -112,7 +112,11 @@ class Hook:
                 continue
             # One page for all that is due now: deciding takes no time, but for requests, which are rare.
             page = page or self._page()
-            self._decide(model, model.retrain, incident, page)
+            try:
+                self._decide(model, model.retrain, incident, page)
+            except Exception as error:  # whatever it is, others are decided, and this one not for ever
+                self._logger.error("%s: cannot decide: %s: %s", model.name, type(error).__name__, error)
+                self._incidents.postpone(incident, self._clock() + self._delays[-1])
 
     def _page(self) -> Page | PageError:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -38,7 +39,10 @@ def request_body(
         "team": model.team,
         "requested_at": _time(now),
         "reasons": [_reason(breach, page) for breach in found],
-        "top_columns": top_columns(page, model.name, version),
+        "top_columns": [
+            {"column": column, "impact": _finite(impact), "times_limit": _finite(ratio)}
+            for column, impact, ratio in top_columns(page, model.name, version)
+        ],
         "window": _window(model, page),
         "alerts": [{"name": alert.labels.get("alertname"), "since": alert.starts_at} for alert in alerts],
         "links": {name: link for alert in alerts for name, link in alert.links().items()},
@@ -97,12 +101,12 @@ def _outcome(status: int) -> Outcome:
 def _reason(breach: Breach, page: Page) -> Json:
     """One breach, with the counts behind it where it is one of quality."""
     own = {name: text for name, text in breach.labels.items() if name not in ("model", "version")}
-    reason: Json = {"kind": breach.kind, **own, "value": breach.value, "limit": breach.limit}
+    numbers: dict[str, float | None] = {"value": breach.value, "limit": breach.limit}
     if breach.kind == "quality":
         series = {name: text for name, text in breach.labels.items() if name != "metric"}
-        reason["measured"] = page.value("ml_quality", **breach.labels)
-        reason["samples"] = page.value("ml_quality_samples", **series)
-    return reason
+        numbers["measured"] = page.value("ml_quality", **breach.labels)
+        numbers["samples"] = page.value("ml_quality_samples", **series)
+    return {"kind": breach.kind, **own, **{name: _finite(value) for name, value in numbers.items()}}
 
 
 def _window(model: Model, page: Page) -> Json:
@@ -113,6 +117,11 @@ def _window(model: Model, page: Page) -> Json:
         end = evaluated - model.maturity
         window |= {"start": _time(end - model.alert_window.seconds), "end": _time(end)}
     return window
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _time(moment: float) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_exporter.burn import FASTEST_BURN
 from ml_exporter.config import Model
 from ml_exporter.config_model import DriftLimits, HealthLimits
 from ml_exporter.stats.regression import REGRESSION_METRICS
@@ -33,7 +34,7 @@ _USUAL_CHECKS = ("missing", "unseen")
 _LEAST_SHARE, _LEAST_DRIFTED, _LEAST_SILENCE = 0.001, 0.1, 300.0
 # A column that needs more than this many times the limit of most others gets one of its own.
 _APART = 1.5
-_SILENCES = 1.5
+_MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Proposal:
     """A key of the model with its value; `why` tells what was seen."""
 
     path: tuple[str, ...]
-    value: float | str
+    value: float | str | bool
     why: str
 
 
@@ -51,7 +52,9 @@ def proposals(model: Model, ask: Ask) -> Iterator[Proposal]:
     yield from _calibration(model, ask)
     yield from _drift(model, ask)
     yield from _health(model, ask)
+    yield from _promises(model, ask)
     yield from _silence(model, ask)
+    yield from _delay(model, ask)
 
 
 def _quality(model: Model, ask: Ask) -> Iterator[Proposal]:
@@ -126,12 +129,42 @@ def _health(model: Model, ask: Ask) -> Iterator[Proposal]:
         yield from _common("health", check, needed)
 
 
+def _promises(model: Model, ask: Ask) -> Iterator[Proposal]:
+    """Propose what share of a day's predictions is good, and how long the slowest of those promised take."""
+    if model.slo is not None:
+        good, labelled = (
+            f"sum(increase({selector(f'ml_{kind}_predictions_total', model=model.name)}[1d]))"
+            for kind in ("good", "labeled")
+        )
+        shares = _values(ask(f"{good} / {labelled}"))
+        if shares.size:
+            objective = min(max(_outward(_rare(shares, low=True), up=False), _LEAST_SHARE), 1 - _LEAST_SHARE)
+            told = f"days had from {_rare(shares, low=True):.4g} to {_rare(shares):.4g}"
+            yield Proposal(("slo", "objective"), objective, told)
+            if model.slo.page and FASTEST_BURN * (1 - objective) >= 1:
+                yield Proposal(("slo", "page"), False, f"no outage can burn {FASTEST_BURN} times too fast")
+    if model.latency is not None:
+        seconds = _values(ask(_quantile("ml_prediction_latency_seconds", model, model.latency.objective)))
+        if seconds.size:
+            told = f"{model.latency.objective:g} of a day's predictions took at most that"
+            yield Proposal(("latency", "limit"), _outward(float(seconds.max()), digits=2), told)
+
+
+def _delay(model: Model, ask: Ask) -> Iterator[Proposal]:
+    delays = _values(ask(_quantile("ml_label_delay_seconds", model, 0.9))) if model.labels else np.array([])
+    if delays.size:
+        longest = float(delays.max())
+        minutes = math.ceil(_MARGIN * longest / 60)
+        told = f"9 of 10 labels of a day came within {longest / 60:.3g} minutes"
+        yield Proposal(("label_delay_limit",), f"{minutes}m", told)
+
+
 def _silence(model: Model, ask: Ask) -> Iterator[Proposal]:
     last = selector("ml_last_prediction_timestamp_seconds", model=model.name)
     ages = _values(ask(f"ml_exporter_clock_timestamp_seconds - on (job, instance) group_right () {last}"))
     if ages.size:
         longest = float(ages.max())
-        minutes = math.ceil(max(_SILENCES * longest, _LEAST_SILENCE) / 60)
+        minutes = math.ceil(max(_MARGIN * longest, _LEAST_SILENCE) / 60)
         yield Proposal(
             ("prediction_age_limit",),
             f"{minutes}m",
@@ -160,6 +193,11 @@ def _seen(model: Model, ask: Ask, family: str, *by: str, **labels: str) -> _Seen
     for series in ask(chosen + _CHAMPION):
         grouped.setdefault(tuple(series.labels.get(name, "") for name in by), []).append(series)
     return {key: values for key, found in grouped.items() if (values := _values(found)).size}
+
+
+def _quantile(family: str, model: Model, share: float) -> str:
+    buckets = selector(f"{family}_bucket", model=model.name)
+    return f"histogram_quantile({share:g}, sum by (le) (increase({buckets}[1d])))"
 
 
 def _values(found: list[Series]) -> NDArray[np.float64]:

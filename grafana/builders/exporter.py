@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from .dashboards import Row, dashboard
 from .events import events
+from .exporter_push import push_panels
 from .exporter_resources import resource_panels
 from .exporter_unknown import unknown_panels
 from .exporter_work import reading_panels, work_panels
@@ -29,6 +30,7 @@ def exporter() -> Dashboard:
             Row("", [(exporter_table(), 24, 6), (_ready(), 12, 6), (_reloads(), 12, 6)]),
             Row("Evaluations", work_panels()),
             Row("Reading the logs", reading_panels()),
+            Row("Pushed records", push_panels()),
             Row("Cost and errors", resource_panels()),
             Row("What is unknown", unknown_panels()),
         ],

@@ -52,6 +52,8 @@ def _traffic(families: Families, made: Made, seconds: float) -> None:
         families.add("ml_exporter_source_lag_seconds", (made.name, source), 0)
         families.add("ml_exporter_source_lag_bytes", (made.name, source), 0)
         families.add("ml_exporter_source_truncations_total", (made.name, source), 0)
+        families.add("ml_exporter_push_requests_total", (made.name, source, "202"), seconds)
+        families.add("ml_exporter_push_spool_bytes", (made.name, source), 1000)
     families.add("ml_rows_outside_windows_total", (made.name,), seconds)
 
 

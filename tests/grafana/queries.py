@@ -31,6 +31,7 @@ _NO_LIMIT = "the demo has no such limit"
 _WEEKS = "hours are those of the clock, and three weeks of them are needed"
 _ACCEPTED = "every line is accepted"
 _ONE_BY_ONE = "the demo asks for the drift of columns one by one"
+_NO_PUSH = "the demo's records come in logs"
 _NO_HOOK = "the demo has no pipeline to retrain, and no hook runs"
 _SEASON = "How far is the last hour from the same hour of earlier weeks?"
 _TRAFFIC_SEASON = "Is there more or less traffic than at this hour of earlier weeks?"
@@ -51,6 +52,8 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_MODEL}: How long ago was retraining asked for?": _NO_HOOK,
     f"{_DRIFT}: Do columns still go with each other as they did?": _ONE_BY_ONE,
     f"{_DRIFT}: Is it more than noise?": _ONE_BY_ONE,
+    f"{_EXPORTER}: How are pushed records answered?": _NO_PUSH,
+    f"{_EXPORTER}: How many pushed records are on the disk?": _NO_PUSH,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [A]": _WEEKS,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [B]": _NO_LIMIT,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [C]": _NO_LIMIT,

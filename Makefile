@@ -2,6 +2,8 @@
 
 PYTHON_VENV := .venv/bin/python
 PYTEST := $(PYTHON_VENV) -m pytest
+# Two files of tests at a time: one core waits while the other one works.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 # A word after `fault` is the fault's name, not a target.
 ifeq (fault,$(firstword $(MAKECMDGOALS)))
 FAULTS := $(wordlist 2,99,$(MAKECMDGOALS))
@@ -30,11 +32,11 @@ fault: ## make fault NAME: break the running demo; `make fault none` heals it
 test: venv ## run all tests but the long ones, the linters and the type checker
 	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint
-	$(PYTEST) -m 'not long'
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'not long'
 
 test-long: venv ## run the tests that take minutes
 	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
-	$(PYTEST) -m long
+	$(PYTEST) $(SIDE_BY_SIDE) -m long
 
 bench: venv ## measure reading and scraping against a yardstick in the same run, and what memory depends on
 	$(PYTHON_VENV) -m tests.bench.ingest

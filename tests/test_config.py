@@ -218,7 +218,8 @@ def test_keys_without_effect_are_listed() -> None:
     assert all(text.endswith(": accepted, without effect in this version") for text in listed)
     assert not [note for note in listed if ".format:" in note]
     keys = {text.split(":")[0] for text in listed}
-    assert "models[0].columns.carrier.regex" in keys
+    assert "models[0].columns.distance.importance" in keys
+    assert not [key for key in keys if key.endswith((".allowed", ".regex", ".not_null", "health.limits"))]
     assert not keys & {"exporter.access", "models[0].quality", "models[0].labels", "models[1].drift.pvalues"}
 
 

@@ -21,7 +21,7 @@ from ml_exporter.layout import Layout
 from ml_exporter.profile import NumericColumn
 from ml_exporter.sources.batch import ABSENT, INVALID, Predictions
 from ml_exporter.stats.scores import ScoreHistogram
-from ml_exporter.tally import LATENCY_BOUNDS, Tally, input_shape
+from ml_exporter.tally import COUNTED, LATENCY_BOUNDS, Tally, input_shape
 from ml_exporter.tasks.binary import Binary
 from ml_exporter.tasks.task import Known
 from ml_exporter.windows import oldest_pane
@@ -86,7 +86,7 @@ def plain_inputs(rows: Predictions, found: Layout, chosen: list[int], limit: flo
         for name, value in (("x", rows.numbers["x"].values[row]), ("score", rows.scores[row])):
             low, high = found.limits[name]
             outside = math.isfinite(value) and not low <= value <= high
-            tally["outside"][found.positions[name]] += outside
+            tally["failed"][found.positions[name], COUNTED.index("out_of_range")] += outside
     return tally
 
 
@@ -140,7 +140,7 @@ def test_limits_of_the_configuration_decide_what_is_out_of_range() -> None:
     rows, found = predictions(moments(80, 9), 9), layout({"x": (-0.5, 0.5), "score": (0.2, None)})
     counts, _ = count_all(rows, found)
     assert_same(counts.total, plain_inputs(rows, found, list(range(len(rows))), None))
-    assert counts.total["outside"][found.positions["x"]] > 10
+    assert counts.total["failed"][found.positions["x"]].tolist()[0] > 10
 
 
 def judged(count: int, seed: int) -> Judged:
@@ -238,7 +238,7 @@ def test_a_model_without_a_profile_counts_traffic_only() -> None:
     rows = predictions(moments(50, 2), 2)
     counts, _ = count_all(rows, Layout(None))
     assert counts.total.count("rows") == 50
-    assert counts.total["cells"].size == counts.total["outside"].size == 0
+    assert counts.total["cells"].size == counts.total["failed"].size == 0
 
 
 def test_a_feature_of_another_kind_than_the_profile_s_is_not_counted() -> None:

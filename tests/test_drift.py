@@ -293,7 +293,7 @@ class TestPreviousWindow:
             site.models = [own_labels(drift={"references": references})]
             (site.folder / "state.duckdb").unlink(missing_ok=True)
             report = advanced(site, 1_800)
-            found.append((alert(report).rows, alert(report).violations, values(report, "training")))
+            found.append((alert(report).rows, alert(report).health, values(report, "training")))
         assert found[0] == found[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +14,14 @@ from rich.table import Table
 
 from ml_exporter.config import Config, ConfigError, Model, load
 from ml_exporter.config_checks import without_meaning
+from ml_exporter.delta import OWN_COLUMNS
 from ml_exporter.drift import PREVIOUS, coarse, methods_of, reference_cells, references_of
 from ml_exporter.engine import model_layouts
 from ml_exporter.estimate import estimated_metrics
 from ml_exporter.forms import class_slots, segment_slots
+from ml_exporter.health import COMPARED, checks, placed
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.drift import EXPORTED_BINS
-from ml_exporter.metrics.models import CHECKS, columns
 from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
 from ml_exporter.sources.files import matches
@@ -43,6 +45,7 @@ def report_check(path: Path) -> int:
         return 1
     for note in (*config.without_effect(), *_notes(config)):
         print(f"note: {note}")
+    _print_columns(layouts)
     _print_targets(config, layouts)
     _print_series(config, layouts)
     return 0
@@ -67,6 +70,7 @@ def _mismatches(config: Config, model: Model, layouts: Mapping[str, Layout]) -> 
     for version, profile in profiles.items():
         if profile.model != model.name:
             yield f"{where}.profile.{version}: is the profile of {profile.model}; build one with `ml_exporter profile --model {model.name}`"
+    yield from _contradictions(where, model, layouts)
     known = {column for profile in profiles.values() for column in profile.columns}
     named = dict.fromkeys((*model.drift.columns, *model.health.columns, *model.export_bins))
     for column in named if profiles else ():
@@ -84,6 +88,52 @@ def _mismatches(config: Config, model: Model, layouts: Mapping[str, Layout]) -> 
         yield f"{where}.drift: the profile does not know the noise of {methods}, so no alarm can be raised; build it again with `ml_exporter profile`"
     if model.joint_window is not None and any(profile.joint is None for profile in profiles.values()):
         yield f"{where}.multivariate: the profile does not know how its columns go together; build it again with `ml_exporter profile` from data in which two of them vary"
+
+
+def _contradictions(where: str, model: Model, layouts: Mapping[str, Layout]) -> Iterator[str]:
+    """What a column's own section demands that its kind cannot be held to."""
+    for name, layout in placed(layouts).items():
+        own, column = model.columns.get(name), layout.cells[name].column
+        if own is None or name in OWN_COLUMNS:
+            continue
+        numeric = isinstance(column, NumericColumn)
+        listed = not numeric or column.taken_for == "numeric"
+        numbers = all(_is_number(text) for text in own.allowed) or not numeric
+        useless = {
+            "min": own.min is not None and not numeric,
+            "max": own.max is not None and not numeric,
+            "allowed": bool(own.allowed) and not (listed and numbers),
+            "regex": own.regex is not None and column.taken_for not in ("categorical", "text"),
+        }
+        for key in (key for key, wrong in useless.items() if wrong):
+            yield f"{where}.columns.{name}.{key}: has no meaning for a column taken for {column.taken_for}; remove it, or give the column another kind and build the profile again"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _print_columns(layouts: Mapping[str, Mapping[str, Layout]]) -> None:
+    """What each column was taken for, and why."""
+    table = Table("model", "column", "taken for", "because", title="columns of the profiles")
+    for model, own in layouts.items():
+        for name, layout in placed(own).items():
+            column = layout.cells[name].column
+            because = escape(column.note) or ("the model's own" if name in OWN_COLUMNS else "not recorded")
+            table.add_row(escape(model), escape(name), column.taken_for, because)
+        ignored = {
+            name: reason
+            for layout in own.values()
+            if layout.profile
+            for name, reason in layout.profile.ignored.items()
+        }
+        for name, reason in ignored.items():
+            table.add_row(escape(model), escape(name), "ignored", escape(reason))
+    if table.row_count:
+        Console().print(table)
 
 
 def _notes(config: Config) -> Iterator[str]:
@@ -149,16 +199,18 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     )
     values = sum(slots.size + 2 for slots in segment_slots(model, layouts).values())
     found["ml_segment_quality (and bounds), ml_segment_samples"] = values * (1 + 3 * len(model.quality))
-    for name, column in columns(layouts).items():
+    for name, layout in placed(layouts).items():
+        column = layout.cells[name].column
         references = len(references_of(model)) - (name == "label" and PREVIOUS in references_of(model))
         for method in methods_of(model, name, column):
             found["ml_drift"] += references
             found["ml_drift_noise"] += references * (model.drift_limit(name, method.name) is not None)
         found["ml_drift_impact"] += references * bool(column.losses)
         found["ml_drift_pvalue"] += references * model.drift.pvalues
-        if name != "label":
-            checks = CHECKS[isinstance(column, NumericColumn)]
-            found["ml_input_violations_total, ml_input_violation_ratio"] += 2 * len(checks)
+        own = checks(layout, name)
+        found["ml_input_violations_total, ml_input_violation_ratio"] += 2 * len(own)
+        found["ml_input_violation_reference"] += sum(check in COMPARED for check in own)
+        found["ml_column_cardinality (and reference)"] += 2 * (name != "label")
         if name in (*EXPORTED_BINS, *model.export_bins):
             found["ml_bin_total, ml_reference_bin_ratio"] += 2 * coarse(column, reference_cells(column)).size
     limited = sum(model.multivariate_limit(method) is not None for method in multivariate.METHODS)

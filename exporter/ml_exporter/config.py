@@ -63,10 +63,9 @@ _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 # Keys that are read and validated, and that nothing looks at yet.
 WITHOUT_EFFECT = (
     "models[].predictions.preset",
-    "models[].health.limits",
     "models[].processes",
 )
-_COLUMN_KEYS_WITHOUT_EFFECT = ("allowed", "regex", "not_null", "importance")
+_COLUMN_KEYS_WITHOUT_EFFECT = ("importance",)
 
 
 @dataclass(frozen=True, slots=True)

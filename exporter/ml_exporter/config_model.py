@@ -26,6 +26,7 @@ from ml_exporter.config_types import (
     Ratio,
     Section,
     Size,
+    TextPattern,
     Window,
     WindowField,
 )
@@ -164,6 +165,10 @@ class HealthLimits(Section):
     wrong_type: RatioLimit | None = None
     out_of_range: RatioLimit | None = None
     unseen: RatioLimit | None = None
+    outlier: RatioLimit | None = None
+    empty: RatioLimit | None = None
+    not_allowed: RatioLimit | None = None
+    pattern: RatioLimit | None = None
 
 
 class Health(HealthLimits):
@@ -195,9 +200,12 @@ class Column(Section):
     min: Number | None = None
     max: Number | None = None
     allowed: tuple[Label, ...] = ()
-    regex: Pattern | None = None
+    regex: TextPattern | None = None
     not_null: bool = False
     importance: NonNegative | None = None
+
+
+_NOTHING = Column()
 
 
 class QualityValue(Section):
@@ -335,8 +343,16 @@ class Model(Section):
         return any(getattr(section, name) for section in sections for name in DriftLimits.model_fields)
 
     def health_limit(self, column: str, check: str) -> float | None:
-        """Return the limit of the share of the column's values that fail the check (0..1)."""
-        return _limit(self.health.columns.get(column), self.health, check)
+        """Return the limit of the share of the column's values that fail the check (0..1).
+
+        What the column must be by its own section has to hold without exception, unless its own limit
+        says otherwise.
+        """
+        own, demands = self.health.columns.get(column), self.columns.get(column, _NOTHING)
+        demanded = {"missing": demands.not_null, "not_allowed": demands.allowed, "pattern": demands.regex}
+        if demanded.get(check) and getattr(own, check, None) is None:
+            return 0.0
+        return _limit(own, self.health, check)
 
 
 class Root(Section):

@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import duckdb
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -183,6 +184,20 @@ def dotted(value: object) -> str:
     return text
 
 
+def _text_pattern(value: object) -> str:
+    """A pattern that many values are held against: RE2 is linear in their length, whatever it says."""
+    pattern = _label(value)
+    try:
+        duckdb.execute("SELECT regexp_full_match('', $pattern)", {"pattern": pattern})
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
+        raise invalid(
+            f"is not a regular expression: {reason}",
+            "use RE2's syntax, without look-around and back references",
+        ) from None
+    return pattern
+
+
 def _pattern(value: object) -> str:
     try:
         re.compile(_label(value))
@@ -233,6 +248,7 @@ Size = Annotated[int, BeforeValidator(_size)]
 Label = Annotated[str, BeforeValidator(_label)]
 Name = Annotated[str, AfterValidator(check_name)]
 DottedPath = Annotated[str, BeforeValidator(dotted)]
+TextPattern = Annotated[str, BeforeValidator(_text_pattern)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 GlobPath = Annotated[str, BeforeValidator(_glob)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ml_exporter.layout import Cells, Layout
 from ml_exporter.profile import NumericColumn
 from ml_exporter.sources.batch import ABSENT, INVALID, POSITIVE, ClassArray, Numbers, Predictions
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.tally import LATENCY_BOUNDS, Tally, input_shape
+from ml_exporter.tally import COUNTED, LATENCY_BOUNDS, Tally, input_shape
 
 
 def count_inputs(
@@ -47,7 +48,7 @@ def count_inputs(
         sample = Sample(layout.coding, rows, panes.panes(joint), place, versions.size)
     tables = _traffic(rows, group, versions.size * n, latency_limit)
     tables["cells"] = _cells(rows, layout, group, versions.size * n, sample)
-    tables["outside"] = _outside(rows, layout, group, versions.size * n)
+    tables["failed"] = _failed(rows, layout, group, versions.size * n)
     tables["estimated"] = _estimated(rows, layout, group, versions.size * n)
     shape = input_shape(layout.size, len(layout.cells), layout.estimated)
     hours = _hours(rows, versions)
@@ -164,17 +165,40 @@ def class_codes(layout: Layout, cells: Cells, classes: ClassArray, names: Sequen
     return found
 
 
-def _outside(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
-    found = np.zeros((n, len(layout.cells)), np.int64)
+def _failed(rows: Predictions, layout: Layout, group: IntArray, n: int) -> IntArray:
+    """Rows that failed a check which their cells do not tell, shape (n, columns, checks)."""
+    found = np.zeros((n, len(layout.cells), len(COUNTED)), np.int64)
+    for name, check, failed in chain(_failed_numbers(rows, layout), _failed_texts(rows, layout)):
+        found[:, layout.positions[name], COUNTED.index(check)] = count(group[failed], n)[:, 0]
+    return found
+
+
+def _failed_numbers(rows: Predictions, layout: Layout) -> Iterator[tuple[str, str, BoolArray]]:
     for cells in layout.numeric():
         # The predicted number of a regression stands where other models have their score.
         values = rows.scores if cells.name in ("score", "prediction") else None
         numbers = numbers_of(rows, cells)
         values = numbers.values if numbers is not None else values
-        if values is not None:
-            low, high = layout.limits[cells.name]
-            beyond = (values < low) | (values > high)
-            if beyond.any():
-                beyond &= np.isfinite(values)
-                found[:, layout.positions[cells.name]] = count(group[beyond], n)[:, 0]
-    return found
+        if values is None:
+            continue
+        low, high = layout.limits[cells.name]
+        beyond = (values < low) | (values > high)
+        if beyond.any():
+            yield cells.name, "out_of_range", beyond & np.isfinite(values)
+        if isinstance(cells.column, NumericColumn) and cells.column.source == "text":
+            yield cells.name, "empty", values == 0.0
+        allowed = layout.allowed_numbers(cells.name)
+        if allowed is not None:
+            yield cells.name, "not_allowed", np.isfinite(values) & ~np.isin(values, allowed)
+
+
+def _failed_texts(rows: Predictions, layout: Layout) -> Iterator[tuple[str, str, BoolArray]]:
+    for cells in layout.categorical():
+        allowed = layout.constraint(cells.name).allowed
+        if allowed and cells.name in rows.categories:
+            # What a decoder does not know is not allowed, since it knows all that is.
+            codes = [value not in allowed for value in rows.category_values[cells.name]]
+            yield cells.name, "not_allowed", np.asarray([*codes, True, False])[rows.categories[cells.name]]
+    for name, differs in rows.differing.items():
+        if name in layout.cells and differs.any():
+            yield name, "pattern", differs

@@ -21,6 +21,7 @@ from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.database import Database
 from ml_exporter.sources.decode import Fields, LabelDecoder, PredictionDecoder
 from ml_exporter.sources.files import Position
+from ml_exporter.sources.names import LONGEST
 from ml_exporter.sources.outcomes import Letter
 from ml_exporter.stats.arrays import IntArray
 from ml_exporter.windows import step_of
@@ -34,7 +35,7 @@ class Delta:
     """What one block adds.
 
     `counts` are tallies by version as the log names it, `outside` the accepted predictions that are
-    in no window, `newest` the latest accepted time stamp (microseconds), `position` how far the
+    in no window, `unexpected` the features that no profile knows, `newest` the latest accepted time stamp (microseconds), `ahead` how far time stamps are ahead of the clock, `position` how far the
     file is read. `predictions` (without features) and `labels` are the rows that wait, `letters` what
     was rejected if that is to be kept.
     """
@@ -48,6 +49,8 @@ class Delta:
     predictions: Predictions | None = None
     labels: Labels | None = None
     letters: Sequence[Letter] = ()
+    unexpected: Sequence[str] = ()
+    ahead: int = 0
 
 
 class PredictionReader:
@@ -61,6 +64,8 @@ class PredictionReader:
         self._latency_limit = model.latency.limit if model.latency else None
         self._keep_letters = model.dead_letter is not None
         self._segment_names = model.segments
+        self._features = _features(model, layouts)
+        self._expected = expected_names(model, layouts)
         paths = feature_paths(model, layouts.values())
         self._decoder = PredictionDecoder(
             _fields(model),
@@ -74,7 +79,11 @@ class PredictionReader:
             database,
             paths.texts,
             paths.stamps,
-            {name: column.regex for name, column in model.columns.items() if column.regex},
+            {
+                name: column.regex
+                for name, column in model.columns.items()
+                if column.regex and name not in OWN_COLUMNS
+            },
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -92,7 +101,25 @@ class PredictionReader:
         newest = int(rows.times.max()) if len(rows) else None
         counts, outside = self._count(rows, clock if clock is not None else newest or 0)
         rows = replace(rows.without_features(), segments=self._segments(rows))
-        return Delta("predictions", block.end, +outcomes, newest, counts, outside, rows, letters=letters)
+        return Delta(
+            "predictions",
+            block.end,
+            +outcomes,
+            newest,
+            counts,
+            outside,
+            rows,
+            letters=letters,
+            unexpected=self._unexpected() if len(rows) else (),
+            ahead=self._decoder.ahead,
+        )
+
+    def _unexpected(self) -> list[str]:
+        """Features of a sample of the block's records that no profile knows."""
+        if self._features is None:
+            return []
+        names = self._decoder.names(self._features) - self._expected
+        return sorted(name for name in names if len(name) <= LONGEST)
 
     def _segments(self, rows: Predictions) -> dict[str, tuple[IntArray, Sequence[str]]]:
         """Values of all segments, those among them that are categories of the profile."""
@@ -142,7 +169,8 @@ class LabelReader:
             outcomes["accepted"] -= int(np.count_nonzero(rows.times > until))
             rows = rows.take(rows.times <= until)
         newest = int(rows.times.max()) if rows.times.size else None
-        return Delta("labels", block.end, +outcomes, newest, {}, labels=rows, letters=letters)
+        ahead = self._decoder.ahead
+        return Delta("labels", block.end, +outcomes, newest, {}, labels=rows, letters=letters, ahead=ahead)
 
 
 class FeaturePaths(NamedTuple):
@@ -167,9 +195,24 @@ def feature_paths(model: Model, layouts: Iterable[Layout]) -> FeaturePaths:
                 sources[cells.column.source][name] = feature_path(model, name)
             else:
                 found.categories[name] = feature_path(model, name)
-                known = chain(found.values.get(name, ()), cells.column.categories, cells.column.rare)
+                allowed = layout.constraint(name).allowed
+                known = chain(found.values.get(name, ()), cells.column.categories, cells.column.rare, allowed)
                 found.values[name] = list(dict.fromkeys(known))
     return found
+
+
+def _features(model: Model, layouts: Mapping[str, Layout]) -> str | None:
+    """Where the object of features stands; None where its names are listed, or no profile tells what they are."""
+    features = model.predictions.fields.features
+    known = any(layout.profile for layout in layouts.values())
+    return features if known and isinstance(features, str) else None
+
+
+def expected_names(model: Model, layouts: Mapping[str, Layout]) -> frozenset[str]:
+    """Names of features that profiles or the configuration know, watched or not."""
+    profiles = [layout.profile for layout in layouts.values() if layout.profile]
+    known = (name for profile in profiles for name in (*profile.columns, *profile.ignored))
+    return frozenset((*known, *model.columns, *model.segments))
 
 
 def feature_path(model: Model, name: str) -> str:

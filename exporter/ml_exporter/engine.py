@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ml_exporter.config import Config, Model
 from ml_exporter.evaluation import ModelReport
-from ml_exporter.layout import Layout
+from ml_exporter.layout import Constraint, Layout
 from ml_exporter.parallel import never
 from ml_exporter.pipeline import WORKERS, Pipeline, SourceStatus
 from ml_exporter.profile import Profile, load
@@ -152,7 +152,10 @@ def load_layouts(config: Config) -> dict[str, dict[str, Layout]]:
 
 def model_layouts(model: Model, read: Callable[..., Profile]) -> dict[str, Layout]:
     """Return a model's layouts by version, with one for all others under "default"."""
-    limits = {name: (column.min, column.max) for name, column in model.columns.items()}
-    layouts = {version: Layout(read(path), limits) for version, path in model.profile.items()}
+    constraints = {
+        name: Constraint(column.min, column.max, column.allowed, column.regex, column.not_null)
+        for name, column in model.columns.items()
+    }
+    layouts = {version: Layout(read(path), constraints) for version, path in model.profile.items()}
     layouts.setdefault("default", Layout(None))
     return layouts

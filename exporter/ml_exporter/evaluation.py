@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from ml_exporter.config import Window
 from ml_exporter.config_model import Model
 from ml_exporter.drift import PREVIOUS, REFERENCE, Chance, Drift, Impact, references_of
 from ml_exporter.estimate import estimated
+from ml_exporter.health import Violation, absent, cardinalities, constants, violations
 from ml_exporter.joint import JointDrift
 from ml_exporter.layout import Layout
-from ml_exporter.profile import NumericColumn
 from ml_exporter.quality import WindowQuality, qualities
 from ml_exporter.recent import Recent
 from ml_exporter.season import Deviation, deviations
@@ -33,13 +33,21 @@ Role = Literal["champion", "candidate", "shadow"]
 
 
 @dataclass(frozen=True)
-class Violation:
-    """How many values failed a check, of how many."""
+class Health:
+    """What failed a check, in how many bins each column has rows, and which columns have become constant."""
 
-    column: str
-    check: str
-    count: int
-    rows: int
+    violations: tuple[Violation, ...]
+    cardinalities: Mapping[str, int]
+    constants: tuple[str, ...]
+
+    @classmethod
+    def of(cls, layout: Layout, inputs: Tally, window: str) -> Self:
+        """The health of a window's rows."""
+        return cls(
+            tuple(violations(layout, inputs)),
+            cardinalities(layout, inputs),
+            constants(layout, inputs, window),
+        )
 
 
 @dataclass(frozen=True)
@@ -49,20 +57,22 @@ class WindowReport:
     `recent` are metrics of the rows up to now that have a label; `quality` ended a maturity ago.
     `estimated` is quality without labels, of all rows up to now. Only the alert window has `drift`, the
     `impacts` of columns, the `chances` (p-values) of their distances, the `cells` that these are made
-    of, the drift of columns together (`joint`), and `violations`.
+    of, the drift of columns together (`joint`), and its `health`. `absent` are the features that no row
+    has, None where that cannot be told.
     """
 
     window: Window
     rows: int
     quality: WindowQuality
     drift: tuple[Drift, ...]
-    violations: tuple[Violation, ...]
+    health: Health | None
     recent: Mapping[str, float] = field(default_factory=dict)
     estimated: Mapping[str, Result] = field(default_factory=dict)
     impacts: tuple[Impact, ...] = ()
     chances: tuple[Chance, ...] = ()
     joint: tuple[JointDrift, ...] = ()
     cells: IntArray | None = None
+    absent: tuple[str, ...] | None = None
 
 
 class _Shifts(NamedTuple):
@@ -74,7 +84,10 @@ class _Shifts(NamedTuple):
 
 @dataclass(frozen=True)
 class VersionReport:
-    """One version: its role, its counts since ever, its windows and what watches its losses."""
+    """One version: its role, its counts since ever, its windows and what watches its losses.
+
+    `duplicates` are predictions that repeat the id of another, as far as they are mature.
+    """
 
     name: str
     role: Role
@@ -85,6 +98,7 @@ class VersionReport:
     judged: Tally
     windows: tuple[WindowReport, ...]
     detectors: Mapping[str, Detector]
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,10 @@ class Accounts:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """All numbers of one model at one time (Unix seconds)."""
+    """All numbers of one model at one time (Unix seconds).
+
+    `unexpected` are features that the log has and no profile knows.
+    """
 
     model: Model
     time: float
@@ -107,6 +124,7 @@ class ModelReport:
     deviations: tuple[Deviation, ...]
     pending: int
     accounts: Accounts = Accounts()
+    unexpected: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -129,6 +147,7 @@ def evaluate(
             version.totals["judged"],
             tuple(_windows(state, name, time, pending, waiting)),
             dict(version.watch.detectors),
+            version.duplicates,
         )
         for name, version in sorted(state.versions.items())
     )
@@ -140,24 +159,8 @@ def evaluate(
         tuple(deviations(state, time)),
         pending,
         _accounts(state),
+        tuple(sorted(state.unexpected)),
     )
-
-
-def violations(layout: Layout, inputs: Tally) -> Iterator[Violation]:
-    """Values that failed a check, by column and check, of the rows in a tally."""
-    rows, errors = inputs.count("rows"), inputs.count("errors")
-    for name, cells in layout.cells.items():
-        if name == "label":
-            continue
-        own = cells.of(inputs["cells"])
-        n = rows - errors if name in ("score", "prediction") else rows
-        yield Violation(name, "missing", int(own[cells.missing]), n)
-        if isinstance(cells.column, NumericColumn):
-            yield Violation(name, "wrong_type", int(own[cells.invalid]), n)
-            yield Violation(name, "out_of_range", int(inputs["outside"][layout.positions[name]]), n)
-        else:
-            unseen = own[cells.invalid] if name == "prediction" else own[cells.column.unseen_code]
-            yield Violation(name, "unseen", int(unseen), n)
 
 
 def _windows(
@@ -176,13 +179,14 @@ def _windows(
             inputs.count("rows"),
             quality[index],
             shifts.drift,
-            tuple(violations(version.layout, inputs)) if alert else (),
+            Health.of(version.layout, inputs, window.name) if alert else None,
             _recent(version, index, time, early) if model.labels else {},
             estimated(version.layout, inputs, quality[index].design_effect),
             shifts.impacts,
             shifts.chances,
             tuple(_joint(version, index, window.name, time)) if index == model.joint_window else (),
             shifts.cells,
+            absent(version.layout, inputs),
         )
 
 

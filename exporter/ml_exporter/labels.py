@@ -38,6 +38,9 @@ from ml_exporter.store import Store
 EARLY = 3600 * 1_000_000
 """How long before its prediction a label may come, in microseconds."""
 
+NEAR = 3600 * 1_000_000
+"""How far apart two predictions with one id are duplicates, in microseconds: both were written, or sent, again."""
+
 DELAY_BOUNDS = (60.0, 300.0, 900.0, 3600.0, 10800.0, 21600.0, 43200.0, 86400.0, 259200.0, 604800.0, 2592000.0)
 """Upper bounds of the label delay's buckets, in seconds: 1 minute to 30 days."""
 
@@ -65,6 +68,19 @@ _RIPE = """
 _COUNTED = """
     SELECT arg_min(place, time) = 1 AS first, max(label_time - time) AS delay
     FROM temp.met WHERE NOT used GROUP BY row
+"""
+# In the order in which rows are judged; of what was judged before, only the newest part is looked at.
+_REPEATED = """
+    WITH near AS (
+        SELECT id, version, time, true AS own FROM temp.due UNION ALL
+        SELECT id, version, time, false FROM matured WHERE model = $model
+        AND time BETWEEN $oldest - $near AND $newest + $near AND id IN (SELECT id FROM temp.due)
+    ), repeated AS (SELECT id, version FROM near GROUP BY id, version HAVING count(*) > 1),
+    gaps AS (
+        SELECT version, own, abs(time - lag(time) OVER (PARTITION BY id, version ORDER BY own, time)) AS gap
+        FROM near SEMI JOIN repeated USING (id, version)
+    )
+    SELECT version, count(*) FROM gaps WHERE own AND gap <= $near GROUP BY version
 """
 _LEAVING = """
     CREATE OR REPLACE TEMP TABLE leaving AS
@@ -119,7 +135,8 @@ class Verdict:
     """What judging gave: rows by version code, labels by outcome, delays by bucket (seconds in sum).
 
     `pairs` are sums of how much better the second version code did on the same ids than the first;
-    `evicted` predictions were judged before their time because too many waited.
+    `evicted` predictions were judged before their time because too many waited; `duplicates` are those of a
+    version, by code, that repeat an id of at most an hour before.
     """
 
     rows: dict[int, list[Judged]] = field(default_factory=dict)
@@ -128,6 +145,7 @@ class Verdict:
     delay_sum: float = 0.0
     pairs: dict[pairs.Pair, dict[str, RowSums]] = field(default_factory=dict)
     evicted: int = 0
+    duplicates: Counter[int] = field(default_factory=Counter)
 
 
 class Waiting:
@@ -208,6 +226,8 @@ class Waiting:
                 "CREATE OR REPLACE TEMP TABLE ripe AS SELECT *, NULL::DOUBLE AS label FROM temp.due "
                 "ORDER BY time, version, id"
             )
+            oldest, newest = self._execute("SELECT min(time), max(time) FROM temp.due").fetchone()
+            self._count_repeated(oldest, newest, verdict)
             verdict.evicted += self._collect(verdict, np.nan)
             self._move_ripe(until)
 
@@ -238,6 +258,7 @@ class Waiting:
         oldest, newest = self._execute("SELECT min(time), max(time) FROM temp.due").fetchone()
         self._execute(_MET, oldest=oldest, newest=newest, early=EARLY, maturity=rules.maturity)
         self._execute(_RIPE)
+        self._count_repeated(oldest, newest, verdict)
         self._collect(verdict, self._silent_label)
         self._move_ripe(until)
         self._count_met(verdict)
@@ -257,6 +278,11 @@ class Waiting:
             self._execute(
                 "INSERT INTO matured SELECT $model, id, time, version, label IS NOT NULL, NULL FROM temp.ripe"
             )
+
+    def _count_repeated(self, oldest: int, newest: int, verdict: Verdict) -> None:
+        """Count what is judged now and repeats the id of another prediction of its version."""
+        found = self._execute(_REPEATED, oldest=oldest, newest=newest, near=NEAR).fetchall()
+        verdict.duplicates.update({int(version): int(rows) for version, rows in found})
 
     def _count_met(self, verdict: Verdict) -> None:
         """Count each label once, with its delay since the earliest of the predictions that share it."""

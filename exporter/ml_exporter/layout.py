@@ -106,18 +106,31 @@ class Cells:
         return codes
 
 
-class Layout:
-    """The cells of every column of a profile, in the profile's order.
+@dataclass(frozen=True)
+class Constraint:
+    """What the values of a column have to be: in a range, of a list, of a pattern, there at all.
 
-    `limits` has the range of each numeric column where it is not the reference's own; `estimated` is
-    the number of bins of answers, and of classes in each, that quality without labels is made from;
-    `coding` is how columns are watched together, None where the profile does not know.
+    Without a range the reference's own holds.
     """
 
-    def __init__(
-        self, profile: Profile | None, limits: Mapping[str, tuple[float | None, float | None]] = {}
-    ) -> None:
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
+    pattern: str | None = None
+    not_null: bool = False
+
+
+class Layout:
+    """The cells of every column of a profile, in the profile's order, and what its values have to be.
+
+    `limits` has the range of each numeric column; `estimated` is the number of bins of answers, and of
+    classes in each, that quality without labels is made from; `coding` is how columns are watched
+    together, None where the profile does not know.
+    """
+
+    def __init__(self, profile: Profile | None, constraints: Mapping[str, Constraint] = {}) -> None:
         self.profile = profile
+        self.constraints = constraints
         self.cells: dict[str, Cells] = {}
         offset = 0
         for name, column in profile.columns.items() if profile else ():
@@ -129,7 +142,23 @@ class Layout:
         self.estimated = (learned.column.size, learned.classes) if learned else (0, 0)
         self.coding = coding_of(profile) if profile else None
         self.positions = {name: index for index, name in enumerate(self.cells)}
-        self.limits = {cells.name: _limits(cells, limits) for cells in self.numeric()}
+        self.limits = {cells.name: _limits(cells, self.constraint(cells.name)) for cells in self.numeric()}
+
+    def constraint(self, name: str) -> Constraint:
+        """What the values of a column have to be."""
+        return self.constraints.get(name, _NONE)
+
+    def allowed_numbers(self, name: str) -> NDArray[np.float64] | None:
+        """The numbers that a numeric column may have, None where it may have any."""
+        allowed, column = self.constraint(name).allowed, self.cells[name].column
+        if not allowed or not isinstance(column, NumericColumn) or column.source != "number":
+            return None
+        return np.asarray([number for text in allowed if (number := _number(text)) is not None])
+
+    @cached_property
+    def missing(self) -> NDArray[np.int64]:
+        """Where each column's missing values are in the flat array of cells."""
+        return np.asarray([cells.offset + cells.missing for cells in self.cells.values()], np.int64)
 
     def category_codes(self, name: str, values: Sequence[str]) -> NDArray[np.int64]:
         """Cell of each of a list of values, then of an unseen one, then of a missing one."""
@@ -150,8 +179,20 @@ class Layout:
         return [cells for cells in self.cells.values() if isinstance(cells.column, CategoricalColumn)]
 
 
-def _limits(cells: Cells, limits: Mapping[str, tuple[float | None, float | None]]) -> tuple[float, float]:
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _limits(cells: Cells, own: Constraint) -> tuple[float, float]:
     column = cells.column
     assert isinstance(column, NumericColumn)
-    low, high = limits.get(cells.name, (None, None))
-    return (column.minimum if low is None else low, column.maximum if high is None else high)
+    return (
+        column.minimum if own.minimum is None else own.minimum,
+        column.maximum if own.maximum is None else own.maximum,
+    )
+
+
+_NONE = Constraint()

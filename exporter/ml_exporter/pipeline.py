@@ -35,7 +35,10 @@ _FORGOTTEN_FILES = 100
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """How far a log is read: `lag` in bytes, `read_until` in microseconds (None: at its end)."""
+    """How far a log is read: `lag` in bytes, `read_until` in microseconds (None: at its end).
+
+    `ahead` is how far time stamps were ahead of the clock, in microseconds, when rows were last read.
+    """
 
     model: str
     source: str
@@ -44,6 +47,7 @@ class SourceStatus:
     lag: int
     read_until: int | None
     truncations: int
+    ahead: int | None = None
 
 
 class Pipeline:
@@ -131,7 +135,7 @@ class Pipeline:
         def decode(block: Block) -> tuple[Block, Delta]:
             return block, self._delta(source, block, now, until, live)
 
-        read, last = 0, None
+        read, last, ahead = 0, None, 0
         for block, delta in in_order(
             self._workers, decode, islice(self._until_stopped(blocks), limit), WORKERS
         ):
@@ -141,7 +145,9 @@ class Pipeline:
             elif self.letters:
                 self.letters.add(source, block.end.path, now / MICROSECONDS, delta.letters)
             read += block.size
-            last = delta
+            last, ahead = delta, max(ahead, delta.ahead)
+        if last is not None:
+            self.state.ahead[source] = ahead
         following = next(blocks, None) if live else None
         problems = files.problems
         if not problems:
@@ -156,6 +162,7 @@ class Pipeline:
             listing.lag - read,
             None if at_end else self.state.read_until[source],
             self.state.truncations[source],
+            self.state.ahead.get(source),
         )
 
     def _list(self, source: str, live: bool) -> Listing:

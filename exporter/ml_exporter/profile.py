@@ -73,7 +73,7 @@ class NumericColumn(_Frozen):
     of a time stamp in seconds when its row was predicted; of texts, `empty` ones are counted too.
     `fences` are Tukey's, 1.5 interquartile ranges beyond the quartiles; both lie on edges of bins.
     `worst` has, by window and check, the largest share of values that failed it in one chunk of the
-    reference. `note` says what the column was taken for, and why.
+    reference, and as `constant` the largest share of one bin. `note` says what the column was taken for, and why.
     """
 
     kind: Literal["numeric"]

@@ -100,11 +100,18 @@ def noise_of(
 
 
 def worst_shares(column: Column, counts: IntArray) -> dict[str, float]:
-    """The largest share of missing values, and of outliers, in one of the chunks; nothing of too few."""
-    if len(counts) < MINIMUM_CHUNKS:
+    """The largest share of one bin ("constant"), of missing values and of outliers in one of the chunks.
+
+    The latter two only of chunks enough.
+    """
+    if not len(counts):
         return {}
+    values = counts[:, :-1]
+    worst = {"constant": digits((values.max(axis=1) / np.maximum(values.sum(axis=1), 1)).max())}
+    if len(counts) < MINIMUM_CHUNKS:
+        return worst
     shares = counts / counts.sum(axis=1, keepdims=True)
-    worst = {"missing": digits(shares[:, -1].max())}
+    worst["missing"] = digits(shares[:, -1].max())
     if isinstance(column, NumericColumn) and column.fences is not None:
         worst["outlier"] = digits(shares[:, list(column.outlying)].sum(axis=1).max())
     return worst

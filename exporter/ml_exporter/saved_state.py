@@ -108,6 +108,8 @@ def _meaning(state: ModelState) -> dict[str, Any]:
 def _document(state: ModelState) -> dict[str, Any]:
     return {
         "versions": {name: [version.born, version.newest] for name, version in state.versions.items()},
+        "duplicates": {name: version.duplicates for name, version in state.versions.items()},
+        "unexpected": state.unexpected,
         "codes": state.codes,
         "classes": state.classes.names,
         "segments": {name: slots.names for name, slots in state.segments.items()},
@@ -136,13 +138,14 @@ def _document(state: ModelState) -> dict[str, Any]:
 
 
 def _read_document(state: ModelState, document: Mapping[str, Any]) -> None:
-    state.codes = list(document["codes"])
+    state.codes, state.unexpected = list(document["codes"]), dict(document["unexpected"])
     state.classes.restore(document["classes"])
     for name, slots in state.segments.items():
         slots.restore(document["segments"].get(name, []))
     for name, (born, newest) in document["versions"].items():
         state.versions[name] = state.begin(name, born)
         state.versions[name].newest = newest
+        state.versions[name].duplicates = document["duplicates"][name]
         state.versions[name].watch.restore(document["watch"][name])
     for source, positions in document["positions"].items():
         found = (Position(**position) for position in positions)

@@ -28,6 +28,8 @@ from ml_exporter.windows import MICROSECONDS, step_of
 
 SOURCES = ("predictions", "labels")
 _STICKY = 86_400.0
+_UNEXPECTED = 100
+"""So many unexpected features are told apart; a log decides how many there are."""
 
 
 class ModelState:
@@ -58,6 +60,10 @@ class ModelState:
         self.contender: tuple[str, float] | None = None
         self.pairs: dict[tuple[str, str], dict[str, RowSums]] = {}
         self.forgotten: set[str] = set()
+        # Features that no profile knows, with the latest time at which rows had them.
+        self.unexpected: dict[str, int] = {}
+        # How far time stamps were ahead of the clock, in the newest rows of each log.
+        self.ahead: dict[str, int] = {}
         # What forgotten versions have served, without which traffic would seem to have begun with the others.
         self.retired = hours_of(self.task)
 
@@ -68,6 +74,9 @@ class ModelState:
         self.outside += delta.outside
         if delta.source == "predictions" and delta.newest is not None:
             self.newest = max(self.newest or 0, delta.newest)
+            for name in delta.unexpected:
+                if name in self.unexpected or len(self.unexpected) < _UNEXPECTED:
+                    self.unexpected[name] = max(self.unexpected.get(name, 0), delta.newest)
         for name, counts in delta.counts.items():
             state = self.version(name, now)
             state.add_inputs(counts)
@@ -82,6 +91,11 @@ class ModelState:
             pair = self.pairs.setdefault((self.codes[first], self.codes[second]), {})
             for metric, more in sums.items():
                 pair[metric] = pair.get(metric, RowSums()) + more
+        for code, repeated in verdict.duplicates.items():
+            name = self.codes[code]
+            # The same id of two versions is no duplicate, and "other" stands for many.
+            if name != OTHER_VERSION and name in self.versions:
+                self.versions[name].duplicates += repeated
         self.label_outcomes += verdict.outcomes
         self.delays = self.delays + verdict.delays
         self.delay_sum += verdict.delay_sum
@@ -195,6 +209,8 @@ class ModelState:
         for state in self.versions.values():
             state.prune(clock, judged_clock)
         self.retired.prune(judged_clock)
+        oldest = clock - round(self.model.alert_window.seconds * MICROSECONDS)
+        self.unexpected = {name: time for name, time in self.unexpected.items() if time >= oldest}
         # Behind the clock, as after an outage, a version's rows may still lie unread.
         self._forget_versions(min(judged_clock, self.read_until["predictions"]))
 

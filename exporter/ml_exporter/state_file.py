@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Version of the tables below; a file of another version is refused by name."""
 
 _TABLES = """

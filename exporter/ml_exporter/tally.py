@@ -18,6 +18,8 @@ from ml_exporter.stats.sparse import SparseCounts
 Arrays: TypeAlias = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
 """Names of arrays with their shapes and types, in the order of the stored form."""
 
+COUNTED = ("out_of_range", "empty", "not_allowed", "pattern")
+"""Checks that the cells of a column do not tell: the rows that fail them are counted on their own."""
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency buckets, in seconds."""
 
@@ -48,7 +50,7 @@ def input_shape(cells: int, columns: int, estimated: tuple[int, int] = (0, 0)) -
             "latency": ((len(LATENCY_BOUNDS) + 1,), np.int64),
             "latency_sum": ((1,), np.float64),
             "cells": ((cells,), np.int64),
-            "outside": ((columns,), np.int64),
+            "failed": ((columns, len(COUNTED)), np.int64),
             "estimated": (estimated, np.int64),
         },
         lasting=5,

@@ -41,13 +41,18 @@ def outlooks(model: Model, profile: Profile) -> Iterator[Outlook]:
 
 def expected_rows(model: Model, profile: Profile) -> int:
     """Labelled rows of one alert window, at the pace of the profile's rows."""
+    return round(profile.labelled * window_share(model, profile))
+
+
+def window_share(model: Model, profile: Profile) -> float:
+    """How much of the profile's rows one alert window has, at their pace; at most all of them."""
     chunks = profile.windows.get(model.alert_window.name)
     length = chunks.seconds if chunks else model.alert_window.seconds
     first, last = (
         datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (profile.first, profile.last)
     )
     span = max((last - first).total_seconds(), 1.0)
-    return round(profile.labelled * min(length / span, 1.0))
+    return min(length / span, 1.0)
 
 
 def _positive_rate(profile: Profile) -> float | None:

@@ -39,6 +39,7 @@ class VersionState:
         self.layout = layout = judging.layout
         self.born = born
         self.newest = 0
+        self.duplicates = 0
         self.shapes: dict[str, Shape] = {
             "inputs": input_shape(layout.size, len(layout.cells), layout.estimated),
             "judged": judging.shape,

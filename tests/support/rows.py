@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.layout import Layout, grid_codes, grid_value
+from ml_exporter.layout import Constraint, Layout, grid_codes, grid_value
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
 from ml_exporter.sources.batch import ABSENT, INVALID, NEGATIVE, POSITIVE, Numbers, Predictions
 
@@ -60,7 +60,8 @@ def layout(limits: dict[str, tuple[float | None, float | None]] | None = None) -
         ignored={},
         quality={},
     )
-    return Layout(profile, limits or {})
+    ranges = {name: Constraint(low, high) for name, (low, high) in (limits or {}).items()}
+    return Layout(profile, ranges)
 
 
 def predictions(times: NDArray[np.int64], seed: int = 1) -> Predictions:

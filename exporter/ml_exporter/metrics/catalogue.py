@@ -342,7 +342,7 @@ HEALTH = (
     _counter(
         "ml_input_violations_total",
         "model version column check",
-        "Values that failed a check: missing, wrong_type, out_of_range (of the reference or configuration), unseen.",
+        "Values that failed a check: missing, wrong_type, out_of_range (of the reference or configuration), outlier, unseen, empty, not_allowed, pattern.",
     ),
     _gauge(
         "ml_input_violation_ratio",
@@ -352,7 +352,33 @@ HEALTH = (
     _gauge(
         "ml_input_violation_limit",
         "model column check window",
-        "Configured limit of ml_input_violation_ratio.",
+        "Limit of ml_input_violation_ratio: configured, 0 for what a column must be, or from the profile.",
+    ),
+    _gauge(
+        "ml_input_violation_reference",
+        "model version column check",
+        "Share of the profile's rows that failed the check; beside ml_input_violation_ratio it shows the skew between training and serving.",
+    ),
+    _gauge(
+        "ml_column_cardinality",
+        "model version column window",
+        "Bins or categories that the window's values are in: rare categories are one, unseen ones too; missing values are none.",
+    ),
+    _gauge("ml_column_reference_cardinality", "model version column", "The same of the profile's values."),
+    _gauge(
+        "ml_constant_columns",
+        "model version window",
+        "Columns whose values in the window are all in one bin, though neither chance nor the profile's own stretches of that length explain it.",
+    ),
+    _counter(
+        "ml_duplicate_predictions_total",
+        "model version",
+        "Predictions that repeat the id of another of their version within an hour; counted when they are mature.",
+    ),
+    _gauge(
+        "ml_schema_columns",
+        "model status",
+        "Features that the profiles expect, that no row of the shortest window with rows enough has (missing), and that no profile knows (unexpected, of a sample of the alert window's rows).",
     ),
 )
 
@@ -449,6 +475,11 @@ EXPORTER = (
         "ml_exporter_source_truncations_total",
         "model source",
         "Files that became shorter, so that lines may be lost.",
+    ),
+    _gauge(
+        "ml_exporter_clock_skew_seconds",
+        "model source",
+        "How far the newest time stamp was ahead of the exporter's clock when rows were last read, up to a day; 0 when none was.",
     ),
     _gauge(
         "ml_exporter_series", "state", "Series of the newest page: exported, and dropped by the series limit."

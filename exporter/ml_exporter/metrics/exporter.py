@@ -78,3 +78,5 @@ def _source(families: Families, source: SourceStatus, clock: float) -> None:
         behind = 0.0 if source.read_until is None else max(0.0, clock - source.read_until / 1e6)
         families.add("ml_exporter_source_lag_seconds", labels, behind)
     families.add("ml_exporter_source_truncations_total", labels, source.truncations)
+    if source.ahead is not None:
+        families.add("ml_exporter_clock_skew_seconds", labels, source.ahead / 1e6)

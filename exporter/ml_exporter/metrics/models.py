@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from ml_exporter.burn import budgets, limits
 from ml_exporter.config import Model
 from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
+from ml_exporter.health import limits, placed
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.catalogue import Families
-from ml_exporter.profile import NumericColumn
 
 Layouts = Mapping[str, Layout]
-
-CHECKS = {True: ("missing", "wrong_type", "out_of_range"), False: ("missing", "unseen")}
-"""Checks of a numeric column, and of another."""
 
 
 def collect(families: Families, model: Model, layouts: Layouts) -> None:
@@ -42,6 +39,8 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
         families.add("ml_drifted_columns_limit", (model.name,), model.drifted_columns_limit)
     _targets(families, model)
     _limits(families, model, columns(layouts))
+    for column, check, limit in limits(model, layouts):
+        families.add("ml_input_violation_limit", (model.name, column, check, model.alert_window.name), limit)
 
 
 def _targets(families: Families, model: Model) -> None:
@@ -54,9 +53,7 @@ def _targets(families: Families, model: Model) -> None:
 
 def columns(layouts: Layouts) -> dict[str, Column]:
     """Return the columns of all profiles of a model: limits are the same for all of its versions."""
-    default = layouts["default"]
-    every = (default, *(layout for layout in layouts.values() if layout is not default))
-    return {name: cells.column for layout in reversed(every) for name, cells in layout.cells.items()}
+    return {name: layout.cells[name].column for name, layout in placed(layouts).items()}
 
 
 def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> None:
@@ -67,7 +64,3 @@ def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> No
             for reference in references_of(model):
                 if limit is not None and (name != "label" or reference != PREVIOUS):
                     families.add("ml_drift_limit", (model.name, name, method.name, window, reference), limit)
-        for check in CHECKS[isinstance(column, NumericColumn)]:
-            limit = model.health_limit(name, check)
-            if limit is not None and name != "label":
-                families.add("ml_input_violation_limit", (model.name, name, check, window), limit)

@@ -74,6 +74,12 @@ class CsvReader(Reader):
         """Return the malformed records."""
         return self._lost
 
+    def names(self, path: str) -> frozenset[str]:
+        """Return the columns below a path, of any block."""
+        prefix = ".".join(sql.parts(path)) + "."
+        below = (name.removeprefix(prefix) for name in self._header.names if name.startswith(prefix))
+        return frozenset(below)
+
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return the records of rows."""
         records = self._grammar.records(self._data)

@@ -86,6 +86,8 @@ class PredictionDecoder:
         self._reader = READERS[form](self._types, times, lists, database)
         self._select = self._expressions()
         self._reasons: IntArray = np.zeros(0, np.int64)
+        self.ahead = 0
+        """How far time stamps of the block are ahead of the clock, in microseconds."""
 
     def decode(self, block: Block, now: int) -> tuple[Predictions, Outcomes]:
         """Decode a block; `now` is the wall clock in microseconds, which `future` is judged by."""
@@ -95,6 +97,7 @@ class PredictionDecoder:
         if learned:
             codes, _ = self._reader.columns({key: self._select[key] for key in learned})
             columns = {**columns, **codes}
+        self.ahead = outcomes.ahead(columns, now)
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=self._fields.id is not None)
         accepted = self._reasons == outcomes.ACCEPTED
         wrong = self._wrong_types(columns, sound, accepted)
@@ -105,6 +108,10 @@ class PredictionDecoder:
     def letters(self) -> list[Letter]:
         """Return what was rejected of the last block."""
         return outcomes.letters(self._reasons, self._reader)
+
+    def names(self, path: str) -> frozenset[str]:
+        """Return the names in the object at a path, as far as a sample of the last block tells."""
+        return self._reader.names(path)
 
     def _column_types(self) -> dict[str, str]:
         """Return the type to read each path with: text where anything needs it as text."""
@@ -224,6 +231,8 @@ class LabelDecoder:
         types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, *answers.texts) if path}
         self._reader = READERS[form](types, _times(fields), None, database)
         self._reasons: IntArray = np.zeros(0, np.int64)
+        self.ahead = 0
+        """How far time stamps of the block are ahead of the clock, in microseconds."""
         self._select = {
             "id": sql.id_hash(self._reader.column(fields.id)),
             **_time_columns(self._reader, fields.timestamp),
@@ -235,6 +244,7 @@ class LabelDecoder:
         self._reader.load(block)
         columns = self._columns()
         values, names = self._answers.labels(columns["label"])
+        self.ahead = outcomes.ahead(columns, now)
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=True, needs_time=False)
         accepted = self._reasons == outcomes.ACCEPTED
         self._reasons[accepted & np.isnan(values)] = outcomes.NO_LABEL

@@ -17,6 +17,7 @@ from ml_exporter.stats.arrays import BoolArray, IntArray
 
 _LENIENT_BLOCKS = 8
 _OBJECT_SIZE = 2 << 20
+_SAMPLE_LINES, _SAMPLE_SIZE = 8, 1 << 16
 
 
 class JsonReader(Reader):
@@ -63,6 +64,17 @@ class JsonReader(Reader):
     def lost(self) -> Sequence[bytes]:
         """Return nothing: a malformed line has a row."""
         return ()
+
+    def names(self, path: str) -> frozenset[str]:
+        """Return the names in the object at a path, in a few lines: parsing all would take too long."""
+        found: set[str] = set()
+        for line in self._memory.sample(_SAMPLE_LINES, _SAMPLE_SIZE):
+            with suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                for part in sql.parts(path):
+                    record = record.get(part) if isinstance(record, dict) else None
+                found.update(record if isinstance(record, dict) else ())
+        return frozenset(found)
 
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return the lines of rows."""

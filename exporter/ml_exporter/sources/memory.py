@@ -60,6 +60,24 @@ class Memory:
         data = self._map or b""
         return [data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
+    def sample(self, lines: int, size: int) -> list[bytes]:
+        """Return at most so many lines that are spread over what is there, with `size` bytes at most."""
+        found: list[bytes] = []
+        data, end = self._map or b"", 0
+        for place in range(lines):
+            start = max(place * self.size // lines, end)
+            if start:
+                start = data.find(b"\n", start - 1, self.size) + 1
+            if start >= self.size or (place and not start):
+                break
+            end = data.find(b"\n", start, min(start + size + 1, self.size))
+            end = self.size if end < 0 else end
+            if end - start > size:
+                break
+            found.append(data[start:end])
+            size -= end - start
+        return found
+
     def array(self) -> NDArray[np.uint8]:
         """Return what is there without a copy; it changes with the next block."""
         return np.frombuffer(self._map or b"", np.uint8, self.size)

@@ -29,6 +29,7 @@ REASONS = (
 """The outcomes of a record."""
 
 ACCEPTED, NO_ID, NO_TIMESTAMP, BAD_TIMESTAMP, FUTURE, NO_LABEL, BAD_LABEL = range(7)
+_DAY = 86_400 * 1_000_000
 _NO_TIME = -(2**63)
 
 
@@ -54,6 +55,15 @@ def outcomes_of(columns: Columns, now: int, needs_id: bool, needs_time: bool = T
     if needs_id:
         reasons[np.ma.getmaskarray(columns["id"])] = NO_ID
     return reasons
+
+
+def ahead(columns: Columns, now: int) -> int:
+    """Return how far the newest time stamp is ahead of the clock, in microseconds; 0 where none is.
+
+    One that is more than a day ahead comes from no clock.
+    """
+    times = np.ma.filled(columns["time"], now)
+    return int(times[times <= now + _DAY].max(initial=now)) - now
 
 
 def settle(reasons: IntArray, reader: Reader, id_path: str | None, time_path: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -37,6 +38,7 @@ class ParquetReader(Reader):
         self._start = self._stop = 0
         self._described = ""
         self._found: dict[str, tuple[str, str]] = {}
+        self._below: dict[str, frozenset[str]] = {}
         self._unreadable = False
 
     def load(self, block: Block) -> None:
@@ -48,6 +50,7 @@ class ParquetReader(Reader):
         if block.start.head != self._described:
             self._described = block.start.head
             self._found = self._find_all()
+            self._below.clear()
 
     def columns(self, select: Mapping[str, str]) -> tuple[Columns, bool]:
         """Return what expressions give on the rows, and whether their columns are of the types asked for."""
@@ -63,6 +66,26 @@ class ParquetReader(Reader):
         """Return the numbers of the rows that could not be read."""
         rows = range(self._start, self._stop) if self._unreadable else ()
         return [b"row %d" % row for row in rows]
+
+    def names(self, path: str) -> frozenset[str]:
+        """Return the fields of the struct at a path, or the columns below it, of the file."""
+        if path not in self._below:
+            self._below[path] = self._names_below(path)
+        return self._below[path]
+
+    def _names_below(self, path: str) -> frozenset[str]:
+        prefix = ".".join(sql.parts(path)) + "."
+        columns = (name for name in self._columns("*") if name.startswith(prefix))
+        below = frozenset(name.removeprefix(prefix) for name in columns)
+        return below or frozenset(self._columns(f"unnest({sql.path(path)})"))
+
+    def _columns(self, what: str) -> list[str]:
+        with suppress(duckdb.Error):
+            return [
+                str(row[0])
+                for row in self._db.execute(f"DESCRIBE SELECT {what} FROM {self._file()}").fetchall()
+            ]
+        return []
 
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return rows as JSON."""

@@ -70,6 +70,10 @@ class Reader(ABC):
         """Return the malformed records of the block that have no row in `columns`."""
 
     @abstractmethod
+    def names(self, path: str) -> frozenset[str]:
+        """Return the names in the object at a path, as far as a sample of the block's records tells."""
+
+    @abstractmethod
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return rows as they stand in the log, or what comes nearest to it."""
 

@@ -14,7 +14,7 @@ from ml_exporter.config import Window
 from ml_exporter.config_model import Model
 from ml_exporter.drift import PREVIOUS, REFERENCE, Chance, Drift, Impact, references_of
 from ml_exporter.estimate import estimated
-from ml_exporter.health import Violation, absent, cardinalities, constants, violations
+from ml_exporter.health import Limits, Violation, absent, cardinalities, constants, violations
 from ml_exporter.joint import JointDrift
 from ml_exporter.layout import Layout
 from ml_exporter.quality import WindowQuality, qualities
@@ -41,10 +41,10 @@ class Health:
     constants: tuple[str, ...]
 
     @classmethod
-    def of(cls, layout: Layout, inputs: Tally, window: str) -> Self:
+    def of(cls, layout: Layout, inputs: Tally, window: str, limits: Limits) -> Self:
         """The health of a window's rows."""
         return cls(
-            tuple(violations(layout, inputs)),
+            tuple(violations(layout, inputs, limits)),
             cardinalities(layout, inputs),
             constants(layout, inputs, window),
         )
@@ -73,6 +73,11 @@ class WindowReport:
     joint: tuple[JointDrift, ...] = ()
     cells: IntArray | None = None
     absent: tuple[str, ...] | None = None
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Values that failed a check, in the alert window."""
+        return self.health.violations if self.health else ()
 
 
 class _Shifts(NamedTuple):
@@ -179,7 +184,7 @@ def _windows(
             inputs.count("rows"),
             quality[index],
             shifts.drift,
-            Health.of(version.layout, inputs, window.name) if alert else None,
+            Health.of(version.layout, inputs, window.name, state.limits) if alert else None,
             _recent(version, index, time, early) if model.labels else {},
             estimated(version.layout, inputs, quality[index].design_effect),
             shifts.impacts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeAlias
 
 import numpy as np
 
@@ -27,12 +28,17 @@ COMPARED = ("missing", "outlier", "empty")
 
 @dataclass(frozen=True)
 class Violation:
-    """How many values failed a check, of how many."""
+    """How many values failed a check, of how many, and the share that is still fine."""
 
     column: str
     check: str
     count: int
     rows: int
+    limit: float | None = None
+
+
+Limits: TypeAlias = Mapping[tuple[str, str], float]
+"""By column and check, the largest share of failing values that is still fine."""
 
 
 def checks(layout: Layout, name: str) -> tuple[str, ...]:
@@ -56,7 +62,7 @@ def checks(layout: Layout, name: str) -> tuple[str, ...]:
     return ("missing", *(check for check, made in found.items() if made))
 
 
-def violations(layout: Layout, inputs: Tally) -> Iterator[Violation]:
+def violations(layout: Layout, inputs: Tally, limits: Limits = {}) -> Iterator[Violation]:
     """Values that failed a check, by column and check, of the rows in a tally."""
     rows, errors = inputs.count("rows"), inputs.count("errors")
     for name, cells in layout.cells.items():
@@ -64,7 +70,7 @@ def violations(layout: Layout, inputs: Tally) -> Iterator[Violation]:
         own, failed = cells.of(inputs["cells"]), inputs["failed"][layout.positions[name]]
         for check in checks(layout, name):
             counted = failed[COUNTED.index(check)] if check in COUNTED else _of_cells(cells, own, check)
-            yield Violation(name, check, int(counted), n)
+            yield Violation(name, check, int(counted), n, limits.get((name, check)))
 
 
 def _of_cells(cells: Cells, own: IntArray, check: str) -> int:
@@ -92,15 +98,17 @@ def reference_share(column: Column, check: str) -> float:
     return 0.0
 
 
-def limits(model: Model, layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str, float]]:
-    """The limit of each column and check that has one: configured, else with `limits: auto` the profile's."""
+def limits_of(model: Model, layouts: Mapping[str, Layout]) -> dict[tuple[str, str], float]:
+    """The limits of all columns and checks that have one: configured, else with `limits: auto` the profile's."""
+    found = {}
     for name, layout in placed(layouts).items():
         for check in checks(layout, name):
             limit = model.health_limit(name, check)
             if limit is None and model.health.limits == "auto":
                 limit = automatic_limit(model, layout, name, check)
             if limit is not None:
-                yield name, check, limit
+                found[name, check] = limit
+    return found
 
 
 def automatic_limit(model: Model, layout: Layout, name: str, check: str) -> float:

@@ -13,6 +13,7 @@ from ml_exporter.concept import Watch
 from ml_exporter.config import Model
 from ml_exporter.delta import Delta
 from ml_exporter.forms import class_slots, segment_slots
+from ml_exporter.health import limits_of
 from ml_exporter.judged import Judged
 from ml_exporter.judging import Judging
 from ml_exporter.labels import DELAY_BOUNDS, Verdict
@@ -43,6 +44,7 @@ class ModelState:
         self.segments = segment_slots(model, layouts)
         self.task = task_of(model, self.classes, layouts["default"])
         self.columns = {layout: Columns(layout, model) for layout in layouts.values()}
+        self.limits = limits_of(model, layouts)
         self.versions: dict[str, VersionState] = {}
         self.codes: list[str] = []
         self.positions: dict[str, dict[str, Position]] = {source: {} for source in SOURCES}

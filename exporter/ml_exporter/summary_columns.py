@@ -8,7 +8,8 @@ import numpy as np
 
 from ml_exporter.config_model import Model
 from ml_exporter.drift import MATURE, REFERENCE, Drift, coarse, reference_cells
-from ml_exporter.evaluation import VersionReport, Violation, WindowReport
+from ml_exporter.evaluation import VersionReport, WindowReport
+from ml_exporter.health import Violation
 from ml_exporter.layout import Cells
 from ml_exporter.stats.arrays import IntArray
 from ml_exporter.stats.result import Value
@@ -44,15 +45,15 @@ def worst_shifts(model: Model, version: VersionReport, window: WindowReport, mos
     return [_pictured(shift, version, window) for shift in list(first.values())[:most]]
 
 
-def exceeded_checks(model: Model, window: WindowReport) -> list[Failure]:
+def exceeded_checks(window: WindowReport) -> list[Failure]:
     """The checks that fail more often than their limit allows, the worst first."""
-    found = [failure for item in window.violations if item.count and (failure := _failure(model, item)).over]
+    found = [failure for item in window.violations if item.count and (failure := _failure(item)).over]
     return sorted(found, key=lambda failure: failure.share, reverse=True)
 
 
-def worst_failures(model: Model, window: WindowReport, most: int) -> list[Failure]:
+def worst_failures(window: WindowReport, most: int) -> list[Failure]:
     """The checks that fail most often, those that exceed their limit first, and all of these."""
-    found = [_failure(model, item) for item in window.violations if item.count]
+    found = [_failure(item) for item in window.violations if item.count]
     found.sort(key=lambda failure: (failure.over, failure.share), reverse=True)
     return found[: max(most, sum(failure.over for failure in found))]
 
@@ -81,10 +82,8 @@ def _shift(drift: Drift, limit: float | None) -> Shift:
     return Shift(drift.column, drift.method, drift.reference, value, drift.noise, limit, over)
 
 
-def _failure(model: Model, item: Violation) -> Failure:
-    return Failure(
-        item.column, item.check, item.count, item.rows, model.health_limit(item.column, item.check)
-    )
+def _failure(item: Violation) -> Failure:
+    return Failure(item.column, item.check, item.count, item.rows, item.limit)
 
 
 def _pictured(shift: Shift, version: VersionReport, window: WindowReport) -> Shift:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ml_exporter.burn import budgets, limits
 from ml_exporter.config import Model
 from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
-from ml_exporter.health import limits, placed
+from ml_exporter.health import limits_of, placed
 from ml_exporter.layout import Layout
 from ml_exporter.metrics.catalogue import Families
 
@@ -39,7 +39,7 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
         families.add("ml_drifted_columns_limit", (model.name,), model.drifted_columns_limit)
     _targets(families, model)
     _limits(families, model, columns(layouts))
-    for column, check, limit in limits(model, layouts):
+    for (column, check), limit in limits_of(model, layouts).items():
         families.add("ml_input_violation_limit", (model.name, column, check, model.alert_window.name), limit)
 
 

@@ -62,7 +62,9 @@ def checks(layout: Layout, name: str) -> tuple[str, ...]:
     return ("missing", *(check for check, made in found.items() if made))
 
 
-def violations(layout: Layout, inputs: Tally, limits: Limits = {}) -> Iterator[Violation]:
+def violations(
+    layout: Layout, inputs: Tally, limits: Mapping[tuple[str, str], float] = {}
+) -> Iterator[Violation]:
     """Values that failed a check, by column and check, of the rows in a tally."""
     rows, errors = inputs.count("rows"), inputs.count("errors")
     for name, cells in layout.cells.items():

@@ -46,8 +46,15 @@ def dashboard(
     variables: list[VariableModel],
     annotations: list[AnnotationQuery],
     rows: Sequence[Row],
+    empty: str,
 ) -> Dashboard:
-    """Return a read-only dashboard of `rows`, linked with all others that have the tag."""
+    """Return a read-only dashboard of `rows`, linked with all others that have the tag.
+
+    `empty` is what a panel says in place of data if it does not know better why there are none.
+    """
+    for panel in (panel for row in rows for panel, _, _ in row.panels):
+        assert panel.field_config is not None
+        panel.field_config.defaults.no_value = panel.field_config.defaults.no_value or empty
     return Dashboard(
         uid=uid,
         title=title,

@@ -32,4 +32,5 @@ def drift() -> Dashboard:
             Row("Freshness and volume", flow_panels()),
             Row("Logs", source_panels()),
         ],
+        "No prediction in the time shown: is the log written, and does its path in the config fit?",
     )

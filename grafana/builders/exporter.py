@@ -34,6 +34,7 @@ def exporter() -> Dashboard:
             Row("Cost and errors", resource_panels()),
             Row("What is unknown", unknown_panels()),
         ],
+        "No exporter is scraped in the time shown, or none of those that are chosen above.",
     )
 
 

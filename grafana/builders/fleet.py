@@ -32,6 +32,7 @@ def fleet() -> Dashboard:
             Row("Models", [(model_table(), 24, 10), (_alerts(), 12, 8), (_states(), 12, 8)]),
             Row("Exporters and their hosts", [(exporter_table(), 24, 7), (_machinery(), 24, 5)]),
         ],
+        "No model in the time shown: an exporter shows each configured model from its first scrape.",
     )
 
 

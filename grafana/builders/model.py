@@ -46,6 +46,7 @@ def model() -> Dashboard:
             Row("Labels", label_panels()),
             Row("Retraining", retraining_panels()),
         ],
+        "No prediction in the time shown: is the log written, and read? The dashboard of drift and data tells.",
     )
 
 
@@ -72,6 +73,7 @@ def _versions() -> Panel:
     about = About(
         "Which versions are there, and who owns the model?",
         "One champion, the version that pages are about, and a profile for every version that is compared.",
+        empty="No version yet: each is known from its first prediction on.",
     )
     versions = select("ml_model_version_info", ONE_MODEL, 'version=~"$version"')
     owner = select("ml_model_info", ONE_MODEL)
@@ -99,6 +101,7 @@ def _unavailable() -> Panel:
         "versions. immature and too_few_rows pass by themselves; low_coverage and no_labels are about labels; "
         "no_profile and short_reference want another profile; error stands in the exporter's log.",
         ("MLQualityUnknown",),
+        "Everything can be computed.",
     )
     missing, of_columns = (
         select(name, ONE_MODEL, 'version=~"$version"')

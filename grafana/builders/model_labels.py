@@ -19,6 +19,7 @@ def _coverage() -> Panel:
         "What share of the champion's mature predictions has a label?",
         "Above the limit, below which no quality is computed (low_coverage).",
         ("MLLabelCoverageLow", "MLLabelsStopped", "MLQualityUnknown"),
+        "No prediction is mature yet.",
     )
     coverage = select("ml_label_coverage_ratio", ONE_MODEL, 'window="$window"')
     return graph(
@@ -67,6 +68,7 @@ def _outcomes() -> Panel:
         "Nearly all are matched. Early labels wait for their prediction, late ones came after maturity, "
         "orphans have no known prediction. Shown are the five commonest outcomes.",
         ("MLLabelsOrphaned", "MLLabelsStopped"),
+        "No label came in the time shown.",
     )
     by = "sum by (outcome)"
     expr = f"{by} ({rate('ml_labels_total', ONE_MODEL)}) and on (outcome) topk(5, {by} ({everything}) > 0)"

@@ -57,6 +57,7 @@ def _latency() -> Panel:
     about = About(
         "How long does the champion take to answer?",
         "The 99th percentile is below the latency limit of the config.",
+        empty="No prediction in the time shown, or the log has no latency.",
     )
     buckets = rate("ml_prediction_latency_seconds_bucket", ONE_MODEL)
     by_bound = f"sum by (le) ({buckets} {of_champion(ONE_MODEL)})"

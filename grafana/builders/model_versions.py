@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .model_quality import TO_METRIC
+from .model_quality import NO_LABELS_YET, TO_METRIC
 from .names import BAD, GOOD, NEUTRAL
 from .panels import About, Line, for_each, graph, words
 from .promql import ONE_MODEL, bounded, rate, select
@@ -96,6 +96,7 @@ def _by_version() -> Panel:
         "Which version does better in $metric?",
         "The champion is not behind. Different versions may have scored different predictions: "
         "the table of differences is the fair comparison.",
+        empty=NO_LABELS_YET,
     )
     quality = select("ml_quality", ONE_MODEL, VERSIONS, *CHOSEN)
     return graph(about, [Line(quality, "version {{version}} {{instance}}")], unit="none", decimals=3)
@@ -103,7 +104,9 @@ def _by_version() -> Panel:
 
 def _matrix() -> Panel:
     about = About(
-        "What does each metric say of each version?", "No version is clearly ahead of the champion."
+        "What does each metric say of each version?",
+        "No version is clearly ahead of the champion.",
+        empty=NO_LABELS_YET,
     )
     quality = select("ml_quality", ONE_MODEL, VERSIONS, 'window="$window"')
     expr = f"max by (version, metric) ({quality})"
@@ -114,6 +117,7 @@ def _right() -> Panel:
     about = About(
         "What share of labelled predictions is right?",
         "Steady, and not lower for the champion than for the others.",
+        empty=NO_LABELS_YET,
     )
     good, labelled = (
         f"sum by (version) ({rate(f'ml_{kind}_predictions_total', ONE_MODEL, VERSIONS)})"

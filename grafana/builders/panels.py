@@ -46,7 +46,8 @@ PanelBuilder = (
 class About:
     """What a panel says of itself: the question, what a good answer is, and the alerts that watch it.
 
-    `empty` tells why there may be nothing to show; the panel shows it in place of data.
+    `empty` tells why there may be nothing to show; the panel shows it in place of data. Left out, it is
+    the dashboard's.
     """
 
     question: str
@@ -95,7 +96,6 @@ STYLES: Mapping[str, Mapping[str, object]] = {
         "custom.lineWidth": 2,
     },
 }
-NO_DATA = "No data in the time shown."
 
 
 def graph(
@@ -207,7 +207,7 @@ def query(line: Line, ref: str) -> prometheus.Dataquery:
 def describe(panel: PanelBuilder, about: About, targets: list[prometheus.Dataquery]) -> None:
     """Give a panel its question, its explanation, its data source and its queries."""
     panel.title(about.question).description(about.text()).datasource(DATASOURCE).transparent(False)
-    panel.no_value(about.empty or NO_DATA)
+    panel.no_value(about.empty)
     for target in targets:
         panel.with_target(target)
 

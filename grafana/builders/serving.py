@@ -32,4 +32,5 @@ def serving() -> Dashboard:
             Row("Processes", process_panels()),
             Row("Hosts", host_panels()),
         ],
+        "No exporter told of its host or of a prediction in the time shown.",
     )

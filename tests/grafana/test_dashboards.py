@@ -201,7 +201,7 @@ def test_a_panel_without_data_says_something_and_empty_cells_nothing(name: str) 
         why = panel["fieldConfig"]["defaults"]["noValue"]
         assert why, panel["title"]
         # What has no room for a sentence shows a word.
-        assert why.endswith(".") or panel["type"] in {"stat", "bargauge"}, panel["title"]
+        assert why.endswith((".", "?")) or panel["type"] in {"stat", "bargauge"}, panel["title"]
         if panel["type"] == "table":
             first = panel["fieldConfig"]["overrides"][0]
             assert first["matcher"]["id"] == "byRegexp"

@@ -27,7 +27,7 @@ def violation_table() -> Panel:
     """Return the table of the columns and checks that fail most."""
     about = About(
         "Which columns fail which input check?",
-        "None above its limit. Shown are the 30 largest shares; a check without a limit raises no alert.",
+        "None above its limit. Shown are the 30 largest shares; a check without a limit raises no alert. Reference: the share in the profile.",
         ALERTS,
         NONE_FAILS,
     )
@@ -36,6 +36,7 @@ def violation_table() -> Panel:
         Column("check", "Check"),
         Column("version", "Version"),
         Column("Value #A", "Share of rows", unit="percentunit", decimals=2),
+        Column("Value #D", "Reference", unit="percentunit", decimals=2),
         Column("Value #B", "Limit", unit="percentunit", decimals=2),
         Column("Value #C", "Verdict", color=True, mappings=(_VERDICT,)),
         Column("instance", "Instance"),
@@ -49,6 +50,7 @@ _VERDICT = words({0: ("no", NEUTRAL), 1: ("above limit", BAD)})
 def _worst() -> list[str]:
     ratio = select("ml_input_violation_ratio", ONE_MODEL, VERSIONS, WINDOW)
     limit = select("ml_input_violation_limit", ONE_MODEL, WINDOW)
+    reference = select("ml_input_violation_reference", ONE_MODEL, VERSIONS)
     by = "by (instance, version, column, check)"
     worst = f"topk(30, max {by} ({ratio}) > 0)"
     on_worst = "and on (instance, version, column, check)"
@@ -56,6 +58,7 @@ def _worst() -> list[str]:
         worst,
         f"max {by} ({ratio} * 0 + {ON_CHECK} group_left () {limit}) {on_worst} {worst}",
         f"max {by} ({ratio} > bool {ON_CHECK} group_left () {limit}) {on_worst} {worst}",
+        f"max {by} ({reference}) {on_worst} {worst}",
     ]
 
 

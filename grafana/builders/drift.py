@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from .dashboards import Row, dashboard
 from .data_checks import check_panels
 from .data_flow import flow_panels, source_panels
+from .data_schema import schema_panels
 from .drift_column import column_panels
 from .drift_columns import columns_panels, overview_panels
 from .drift_together import together_panels
@@ -28,7 +29,8 @@ def drift() -> Dashboard:
             Row("All columns", [*overview_panels(), *together_panels()]),
             Row("Which columns, and by how much", columns_panels()),
             Row("The column $column", column_panels()),
-            Row("Input checks and schema", check_panels()),
+            Row("Input checks", check_panels()),
+            Row("Schema and values", schema_panels()),
             Row("Freshness and volume", flow_panels()),
             Row("Logs", source_panels()),
         ],

@@ -19,7 +19,7 @@ def work_panels() -> list[tuple[Panel, int, int]]:
 
 def reading_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on reading, with width and height."""
-    panels = (_throughput(), _lag(), _unread(), _truncated())
+    panels = (_throughput(), _lag(), _unread(), _truncated(), _skew())
     return [(panel, 12, 7) for panel in panels]
 
 
@@ -112,3 +112,17 @@ def _truncated() -> Panel:
     cuts, most = (f"sum by ({by}) (increase({cut}[$__range]{end}))" for end in ("", " @ end()"))
     line = Line(f"{cuts} and on ({by}) topk(5, {most})", "{{model}}: {{source}}")
     return graph(about, [line], unit="short", low=0)
+
+
+def _skew() -> Panel:
+    about = About(
+        "Is a clock of a log ahead of the exporter's?",
+        "0 s, or a moment. Time stamps more than an hour ahead are rejected as future. The five furthest ahead.",
+    )
+    return linked(graph(about, [_ahead()], unit="s", low=0), "Show this model's data", TO_DATA)
+
+
+def _ahead() -> Line:
+    skew = select("ml_exporter_clock_skew_seconds", MANY_MODELS)
+    by = "model, source"
+    return Line(highest(5, by, lambda when: f"max by ({by}) ({when.gauge(skew)})"), "{{model}}: {{source}}")

@@ -52,6 +52,7 @@ def _traffic(families: Families, made: Made, seconds: float) -> None:
         families.add("ml_exporter_source_lag_seconds", (made.name, source), 0)
         families.add("ml_exporter_source_lag_bytes", (made.name, source), 0)
         families.add("ml_exporter_source_truncations_total", (made.name, source), 0)
+        families.add("ml_exporter_clock_skew_seconds", (made.name, source), 0)
         families.add("ml_exporter_push_requests_total", (made.name, source, "202"), seconds)
         families.add("ml_exporter_push_spool_bytes", (made.name, source), 1000)
     families.add("ml_rows_outside_windows_total", (made.name,), seconds)
@@ -104,9 +105,17 @@ def _drift(families: Families, made: Made, seconds: float) -> None:
 
 
 def _violations(families: Families, made: Made, seconds: float) -> None:
+    for status, number in (("expected", 20), ("missing", 1), ("unexpected", 0)):
+        families.add("ml_schema_columns", (made.name, status), number)
+    for version in made.versions:
+        families.add("ml_constant_columns", (made.name, version, JUDGED), 1)
+        families.add("ml_duplicate_predictions_total", (made.name, version), seconds)
     for column in made.columns:
         families.add("ml_input_violation_limit", (made.name, column, "missing", JUDGED), 0.05)
         for version in made.versions:
+            families.add("ml_input_violation_reference", (made.name, version, column, "missing"), 0.01)
+            families.add("ml_column_cardinality", (made.name, version, column, JUDGED), 8)
+            families.add("ml_column_reference_cardinality", (made.name, version, column), 10)
             families.add("ml_input_violations_total", (made.name, version, column, "missing"), 3 * seconds)
             for window in WINDOWS:
                 families.add("ml_input_violation_ratio", (made.name, version, column, "missing", window), 0.1)

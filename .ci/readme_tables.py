@@ -1,12 +1,14 @@
 """The README's tables of commands, config keys, metrics and alerts, made from the code, and its figures.
 
 `python .ci/readme_tables.py` writes them into README.md; a test fails when they are out of step. The section
-on speed shows what stands in tests/bench/README.md, and is left out while nothing is measured there.
+on speed shows what stands in tests/bench/README.md, and is left out while nothing is measured there. The JSON
+Schema of profiles is written beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from ml_exporter.cli import parser  # noqa: E402
 from ml_exporter.config import WITHOUT_EFFECT  # noqa: E402
 from ml_exporter.config_model import Root  # noqa: E402
 from ml_exporter.metrics.catalogue import CATALOGUE  # noqa: E402
+from ml_exporter.profile import json_schema  # noqa: E402
 
 MEANINGS = {
     "exporter.state": "file that keeps offsets, waiting rows and counts; left out: memory only, and logs are read from their end",
@@ -69,6 +72,7 @@ MEANINGS = {
     "models[].drift.methods": "distances to compute, beside those with a limit: `psi`, `wasserstein`, `ks`, `jensen_shannon`, `hellinger`, `mean_shift` (numbers), `psi`, `cramers_v`, `jensen_shannon`, `hellinger`, `l_infinity` (categories); left out, and for a kind that none is for: `psi` and `wasserstein`, `psi` and `cramers_v`. Build the profile again after a change: it has their noise",
     "models[].drift.references": "what windows are compared with: `training` (the profile), `previous` (the window of the same length before, which doubles the panes that are kept)",
     "models[].drift.pvalues": "whether `ml_drift_pvalue` is exported",
+    "models[].drift.limits": "`auto`: limits that are not given are those that the profile suggests for the alert window: the largest value over its own stretches of that length, and the sampling noise of one on top",
     "models[].health": "limits of the share of values that fail [a check](#input-health), and by column; `limits: auto` takes those that are left out from the profile",
     "models[].latency": "limit: seconds above which a prediction counts as slow; objective: promised share of others (0.99); page: whether fast burning may wake somebody (true)",
     "models[].errors": "objective: promised share of predictions without an error (0.99); page: whether fast burning may wake somebody (true)",
@@ -95,6 +99,7 @@ MEANINGS = {
     "models[].retrain": "how `ml_exporter hook` asks for retraining: `url`; `headers`: a file for the value of each; `secret_file`: signs requests; `cooldown` (1d) between requests; `max_per_week`; `max_age`: as the key below the model",
     "models[].dead_letter": "file for rejected records with their reasons: `path`, `max_bytes` (64MiB; once that is full it becomes `path`.1)",
 }
+PROFILE_SCHEMA = ROOT / "exporter/deploy/profile.schema.json"
 SPEED_COLUMNS = ("| of yardstick |", "| steady state |", "| times ours |")
 """Headings of the benchmark's tables that the README shows."""
 SPEED = """## Speed
@@ -117,7 +122,7 @@ _WHOLE = {
     "latency",
     "errors",
 }
-_PARTS = {"drift": ("methods", "references", "pvalues")}
+_PARTS = {"drift": ("methods", "references", "pvalues", "limits")}
 """Keys of a section that have a row of their own though the section has one."""
 _WHOLE |= {
     "columns",
@@ -193,6 +198,11 @@ def filled(readme: str) -> str:
     return readme
 
 
+def profile_schema() -> str:
+    """The JSON Schema of profiles."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
 def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, field in section.model_fields.items():
         key = f"{prefix}{field.alias or name}"
@@ -231,3 +241,4 @@ def _default(field: Any) -> str:
 if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    PROFILE_SCHEMA.write_text(profile_schema(), encoding="utf-8")

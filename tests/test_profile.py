@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,13 +18,22 @@ from ml_exporter.columns import Columns
 from ml_exporter.config import load as load_config
 from ml_exporter.drift import coarse, reference_cells
 from ml_exporter.layout import Cells, Layout
-from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile, ProfileError, load, save
+from ml_exporter.profile import (
+    FORMAT,
+    CategoricalColumn,
+    NumericColumn,
+    Profile,
+    ProfileError,
+    load,
+    save,
+)
 from ml_exporter.profile_bins import numeric
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.stats.result import Value
 
 DEMO = Path(__file__).parents[1] / "exporter/demo"
+SCHEMA = DEMO.parent / "deploy/profile.schema.json"
 
 CONFIG = """
 models:
@@ -219,7 +229,10 @@ def test_a_stored_profile_reads_back_the_same(profile: Profile, tmp_path: Path) 
     ("content", "text"),
     [
         ("{", "(file): Invalid JSON"),
-        ('{"format": 2}', "format: Input should be 1"),
+        ("[]", "(file): Input should be an object"),
+        ('{"format": "x"}', "format: Input should be 1"),
+        ('{"format": 0}', "is of format 0, older than format 1, which this release reads"),
+        ('{"format": 2, "rows": []}', "is of format 2, newer than format 1, which this release reads"),
     ],
 )
 def test_a_damaged_profile_is_named(tmp_path: Path, content: str, text: str) -> None:
@@ -229,6 +242,16 @@ def test_a_damaged_profile_is_named(tmp_path: Path, content: str, text: str) -> 
         load(path)
     assert f"{path}: {text}" in str(error.value)
     assert "ml_exporter profile" in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.glob("profiles/*.json")), ids=lambda path: path.stem)
+def test_profiles_follow_the_published_schema(path: Path) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    assert schema["properties"]["format"]["const"] == FORMAT
+    jsonschema.validate(json.loads(path.read_text()), schema)
+    broken = {**json.loads(path.read_text()), "rows": "many"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
 
 
 def test_data_that_cannot_be_used_are_named(

@@ -51,6 +51,11 @@ def test_tables_are_those_of_the_code() -> None:
     assert readme_tables.filled(README) == README, "run `.venv/bin/python .ci/readme_tables.py`"
 
 
+def test_the_published_schema_of_profiles_is_that_of_the_code() -> None:
+    published = readme_tables.PROFILE_SCHEMA.read_text(encoding="utf-8")
+    assert published == readme_tables.profile_schema(), "run `.venv/bin/python .ci/readme_tables.py`"
+
+
 def test_speed_is_told_once_it_is_measured() -> None:
     figures = (
         "Machine: a, cores 2.\n\n| medians | s | of yardstick |\n| --- | ---: | ---: |\n| nested | 1 | 0.7 |"

@@ -21,6 +21,7 @@ from ml_exporter.estimate import estimated_metrics
 from ml_exporter.forms import class_slots, segment_slots
 from ml_exporter.health import COMPARED, checks, placed
 from ml_exporter.layout import Layout
+from ml_exporter.limits import columns_of, drift_limits
 from ml_exporter.metrics.drift import EXPORTED_BINS
 from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
@@ -199,12 +200,13 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     )
     values = sum(slots.size + 2 for slots in segment_slots(model, layouts).values())
     found["ml_segment_quality (and bounds), ml_segment_samples"] = values * (1 + 3 * len(model.quality))
+    limits = drift_limits(model, columns_of(layouts))
     for name, layout in placed(layouts).items():
         column = layout.cells[name].column
         references = len(references_of(model)) - (name == "label" and PREVIOUS in references_of(model))
         for method in methods_of(model, name, column):
             found["ml_drift"] += references
-            found["ml_drift_noise"] += references * (model.drift_limit(name, method.name) is not None)
+            found["ml_drift_noise"] += references * ((name, method.name) in limits)
         found["ml_drift_impact"] += references * bool(column.losses)
         found["ml_drift_pvalue"] += references * model.drift.pvalues
         own = checks(layout, name)

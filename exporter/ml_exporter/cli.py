@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 from prometheus_client import generate_latest
@@ -24,13 +25,12 @@ from ml_exporter.hook.app import area as hook_area
 from ml_exporter.hook.app import create_app as create_hook_app
 from ml_exporter.hook.start import Options, check_access
 from ml_exporter.hook.start import build as build_hook
-from ml_exporter.profile import ProfileError, save
-from ml_exporter.profile_build import build
-from ml_exporter.profile_data import Rows
-from ml_exporter.profile_print import print_profile
+from ml_exporter.profile import ProfileError
+from ml_exporter.profile_command import Wanted, compare_references, is_profile, make_profile, model_of
 from ml_exporter.service import HostPaths, Service
 from ml_exporter.snapshot import config_families, log_families
 from ml_exporter.state_file import StateError
+from ml_exporter.stats.distance import METHODS
 from ml_exporter.store import Store
 from ml_exporter.suggest.prometheus import Prometheus
 from ml_exporter.suggest.report import report
@@ -68,7 +68,15 @@ def parser() -> argparse.ArgumentParser:
         _command(commands, "evaluate", _evaluate, "read all logs to their end once, print the page")
     )
     _command(commands, "check", _check, "validate config, profiles and paths; print series per family")
-    _add_profile(_command(commands, "profile", _profile, "build a reference profile from a prediction log"))
+    _add_profile(
+        _command(
+            commands,
+            "profile",
+            _profile,
+            "build a reference profile from a prediction log, or compare two",
+            configured=False,
+        )
+    )
     _add_hook(_command(commands, "hook", _hook, "receive Alertmanager's webhook and ask for retraining"))
     _add_suggest(
         _command(
@@ -83,12 +91,13 @@ def _command(
     name: str,
     run: Callable[[argparse.Namespace], int],
     text: str,
+    configured: bool = True,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.add_argument(
-        "--config.file", dest="config", type=Path, required=True, metavar="FILE", help="configuration"
+        "--config.file", dest="config", type=Path, required=configured, metavar="FILE", help="configuration"
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, misused=command.error)
     return command
 
 
@@ -156,7 +165,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
 
 def _add_profile(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--model", required=True, metavar="NAME", help="the model in the configuration")
+    add("--model", metavar="NAME", help="the model in the configuration")
     add("--output", type=Path, metavar="FILE", help="where to write; the configured profile by default")
     add("--since", type=_time, metavar="TIME", help="first time stamp to use")
     add("--until", type=_time, metavar="TIME", help="first time stamp not to use")
@@ -167,7 +176,30 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the log is replayed N times as fast as the data",
     )
-    add("data", nargs="+", type=Path, metavar="DATA", help="files in the shape of the prediction log")
+    add(
+        "--trained-at",
+        type=_trained_at,
+        action="append",
+        default=[],
+        metavar="[VERSION=]TIME",
+        help="when a version's training data end; may be given for each",
+    )
+    add(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="print the drift of B from A, each a profile or (with --config.file and --model) data; exit 1 above the limits",
+    )
+    add(
+        "--limit",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="METHOD=VALUE",
+        help="limit to compare by, instead of the configured ones (psi=0.2 where there are none); may be repeated",
+    )
+    add("data", nargs="*", type=Path, metavar="DATA", help="files in the shape of the prediction log")
 
 
 def _add_suggest(command: argparse.ArgumentParser) -> None:
@@ -336,20 +368,19 @@ def _check(flags: argparse.Namespace) -> int:
 
 
 def _profile(flags: argparse.Namespace) -> int:
-    config = load(flags.config)
-    model = next((model for model in config.models if model.name == flags.model), None)
-    if model is None:
-        names = ", ".join(model.name for model in config.models)
-        raise ProfileError(f"{flags.config}: has no model {flags.model}; it has {names}")
-    output = flags.output or model.profile_path("default")
-    if output is None:
-        raise ProfileError(
-            f"{flags.config}: model {model.name} names no profile; add `profile:` or give --output"
-        )
-    rows = Rows(model, flags.data, flags.since, flags.until)
-    profile = build(model, rows, flags.time_scale)
-    save(profile, output)
-    print_profile(profile, output)
+    wanted = Wanted(flags.data, flags.since, flags.until, flags.time_scale, flags.trained_at)
+    named = flags.config is not None and flags.model is not None
+    if flags.compare:
+        if flags.data or flags.output or flags.trained_at:
+            flags.misused("--compare A B takes no DATA, no --output and no --trained-at")
+        if not named and not all(map(is_profile, flags.compare)):
+            flags.misused("to compare data, --config.file and --model have to say what they are")
+        model = model_of(load(flags.config), flags.model) if named else None
+        first, second = flags.compare
+        return int(compare_references(model, first, second, dict(flags.limit), wanted))
+    if not named or not flags.data:
+        flags.misused("--config.file, --model and DATA are required")
+    make_profile(load(flags.config), flags.model, flags.output, wanted)
     return 0
 
 
@@ -361,6 +392,23 @@ def _time(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2013-06-30T00:00:00Z") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1_000_000)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Parse a method and its limit."""
+    method, _, value = text.partition("=")
+    if method not in METHODS:
+        raise argparse.ArgumentTypeError(f"{method!r} is no method; known: {', '.join(METHODS)}")
+    limit = float(value)
+    if not 0 <= limit < inf:
+        raise argparse.ArgumentTypeError("must be 0 or above")
+    return method, limit
+
+
+def _trained_at(text: str) -> tuple[str | None, int]:
+    """Parse a time, or a version and its time."""
+    version, _, time = text.rpartition("=")
+    return version or None, _time(time)
 
 
 def _factor(text: str) -> float:

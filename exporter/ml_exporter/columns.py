@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from ml_exporter.drift import (
     reference_cells,
 )
 from ml_exporter.layout import Cells, Layout
+from ml_exporter.limits import drift_limits
 from ml_exporter.profile import NumericColumn
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 from ml_exporter.stats.distance import METHODS, MINIMUM_ROWS, Comparison, Method, distance, distances
@@ -46,12 +47,16 @@ class _Stack:
 class Columns:
     """The columns of a model's profile, with what they are compared by.
 
-    Counts are those of a tally, flat: the cells of one column after those of another.
+    Counts are those of a tally, flat: the cells of one column after those of another. `limits` are by
+    column and method, those of the layout's own columns if not given.
     """
 
-    def __init__(self, layout: Layout, model: Model) -> None:
+    def __init__(
+        self, layout: Layout, model: Model, limits: Mapping[tuple[str, str], float] | None = None
+    ) -> None:
         cells = list(layout.cells.values())
         self._columns = {item.name: item.column for item in cells}
+        self._limits = drift_limits(model, self._columns) if limits is None else limits
         self._methods = {name: methods_of(model, name, column) for name, column in self._columns.items()}
         self._offsets = np.asarray([item.offset for item in cells], np.int64)
         self._sizes = np.asarray([item.size for item in cells], np.int64)
@@ -127,7 +132,8 @@ class Columns:
         noise = None
         if known and isinstance(result, Value):
             noise = max(known.table.at(result.n, m), chunks or 0.0)
-        return Drift(name, method, result, noise, own and chunks is None, reference)
+        limit = self._limits.get((name, method))
+        return Drift(name, method, result, noise, own and chunks is None, reference, limit)
 
     def _compared(self, reference: str) -> list[str]:
         """Columns that are compared: the labels of the previous window are not kept."""

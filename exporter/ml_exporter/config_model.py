@@ -139,6 +139,8 @@ class DriftLimits(Section):
 class Drift(DriftLimits):
     """Limits of drift by method, for all columns and for some, and what is computed.
 
+    `limits: auto` takes those that are not given from the profile.
+
     Without `methods`, and for kinds of columns that none of them is for, the defaults are computed;
     a method with a limit is computed in any case. The score of labelled rows is compared with that of
     all mature ones whether or not `references` names them.
@@ -148,6 +150,7 @@ class Drift(DriftLimits):
     methods: tuple[DriftMethod, ...] | None = None
     references: Annotated[tuple[DriftReference, ...], Field(min_length=1)] = ("training",)
     pvalues: bool = False
+    limits: Literal["auto", "none"] = "none"
 
 
 class Multivariate(Section):
@@ -329,7 +332,7 @@ class Model(Section):
         return self.profile.get(version, self.profile.get("default"))
 
     def drift_limit(self, column: str, method: str) -> float | None:
-        """Return the limit of the column's drift by the method, None where no alert is wanted."""
+        """Return the configured limit of the column's drift by the method, None where there is none."""
         return _limit(self.drift.columns.get(column), self.drift, method)
 
     def multivariate_limit(self, method: str) -> float | None:
@@ -340,7 +343,9 @@ class Model(Section):
     def drift_limited(self) -> bool:
         """Return whether any column has a limit of drift."""
         sections = (self.drift, *self.drift.columns.values())
-        return any(getattr(section, name) for section in sections for name in DriftLimits.model_fields)
+        return self.drift.limits == "auto" or any(
+            getattr(section, name) for section in sections for name in DriftLimits.model_fields
+        )
 
     def health_limit(self, column: str, check: str) -> float | None:
         """Return the limit of the share of the column's values that fail the check (0..1).

@@ -23,7 +23,7 @@ class Drift:
     """One distance in one window. `noise` is None where it could not be computed or is not known.
 
     `short_reference` is true where the profile has too few chunks of the window's length, so that
-    the noise is that of sampling alone.
+    the noise is that of sampling alone. `limit` is None where no alert is wanted.
     """
 
     column: str
@@ -32,6 +32,7 @@ class Drift:
     noise: float | None
     short_reference: bool
     reference: str = REFERENCE
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def references_of(model: Model) -> tuple[str, ...]:
     return tuple(name for name in (REFERENCE, PREVIOUS) if name in model.drift.references)
 
 
-def drifted(model: Model, drifts: Iterable[Drift], reference: str) -> float | None:
+def drifted(drifts: Iterable[Drift], reference: str) -> float | None:
     """Share of columns that exceed limit and noise by the method that stands for them.
 
     Of the columns of which this method has a limit and a value; None where there are none.
@@ -85,9 +86,8 @@ def drifted(model: Model, drifts: Iterable[Drift], reference: str) -> float | No
             first.setdefault(drift.column, drift)
     found = []
     for drift in first.values():
-        limit = model.drift_limit(drift.column, drift.method)
-        if limit is not None and drift.noise is not None and isinstance(drift.result, Value):
-            found.append(drift.result.value > max(limit, drift.noise))
+        if drift.limit is not None and drift.noise is not None and isinstance(drift.result, Value):
+            found.append(drift.result.value > max(drift.limit, drift.noise))
     return sum(found) / len(found) if found else None
 
 

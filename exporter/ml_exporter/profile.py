@@ -46,12 +46,17 @@ class Noise(_Frozen):
     """What one method shows on one column without drift.
 
     `chunks` has, for each window, the largest value over the reference's own chunks of that length,
-    each against the rest; windows with too few chunks are left out.
+    each against the rest; windows with too few chunks are left out. `limits` are those suggested for
+    them: that value and the floor of a chunk on top, as any stretch of this length may exceed the
+    largest of a few. `seasonal` names the windows of which half the chunks exceed three times the
+    floor: what is in the column changes with the time of day or year.
     """
 
     method: str
     floor: Floor
     chunks: Mapping[str, float]
+    limits: Mapping[str, float] = Field(default_factory=dict)
+    seasonal: tuple[str, ...] = ()
 
     @cached_property
     def table(self) -> FloorTable:
@@ -272,7 +277,7 @@ class Joint(_Frozen):
 
 
 class Profile(_Frozen):
-    """The file's content."""
+    """The file's content. `trained_at` is when the training data of a version end, RFC 3339."""
 
     format: Literal[1]
     model: str
@@ -285,6 +290,7 @@ class Profile(_Frozen):
     columns: Mapping[str, Column]
     ignored: Mapping[str, str]
     quality: Mapping[str, Reference]
+    trained_at: Mapping[str, str] = Field(default_factory=dict)
     hourly: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
     expected_loss: ExpectedLossByBin | None = None
     estimation: Estimation | None = None
@@ -315,10 +321,22 @@ def _dump(value: object, indent: str = "") -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    schema = Profile.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": f"Reference profile of ml_exporter, format {FORMAT}",
+    }
+
+
 def load(path: Path) -> Profile:
     """Read a profile; raises ProfileError with file, key and remedy."""
     try:
-        return Profile.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        _check_format(path, text)
+        return Profile.model_validate_json(text)
     except OSError as error:
         raise ProfileError(
             f"{path}: cannot be read: {error.strerror}; make it with `ml_exporter profile`"
@@ -329,6 +347,25 @@ def load(path: Path) -> Profile:
         raise ProfileError(
             f"{path}: {key}: {first['msg']}; make it again with `ml_exporter profile`"
         ) from None
+
+
+def _check_format(path: Path, text: bytes) -> None:
+    """Refuse another format than ours before its keys are: their names may mean nothing here."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return
+    known = found.get("format") if isinstance(found, dict) else None
+    if isinstance(known, int) and known < FORMAT:
+        raise ProfileError(
+            f"{path}: is of format {known}, older than format {FORMAT}, which this release reads; "
+            "make it again with `ml_exporter profile`"
+        )
+    if isinstance(known, int) and known > FORMAT:
+        raise ProfileError(
+            f"{path}: is of format {known}, newer than format {FORMAT}, which this release reads; "
+            "use the release that made it, or make it again with `ml_exporter profile`"
+        )
 
 
 def save(profile: Profile, path: Path) -> None:

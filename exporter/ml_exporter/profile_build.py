@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
 from ml_exporter.config import Model
+from ml_exporter.delta import OWN_COLUMNS
 from ml_exporter.drift import Column
 from ml_exporter.judged import Judged
 from ml_exporter.layout import Layout
@@ -25,14 +27,22 @@ from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.distance import MINIMUM_ROWS
 from ml_exporter.tasks import Task, task_of
 
+Step: TypeAlias = Callable[[str, int, int], object]
+"""Is told what is being done, how many steps are done, and how many there are (0: not known)."""
+
 
 def build(
-    model: Model, rows: Rows, time_scale: float = 1.0, progress: Callable[[str], object] = str
+    model: Model,
+    rows: Rows,
+    time_scale: float = 1.0,
+    progress: Step = lambda *_: None,
+    trained_at: Mapping[str, int] = {},
 ) -> Profile:
     """Build a model's profile.
 
     Chunks are as long as the windows, times `time_scale` (for logs that are replayed faster than
-    they were made). Raises ProfileError where there are no rows. `progress` is told each column.
+    they were made). Raises ProfileError where there are no rows. `progress` is told each column,
+    how many are done and how many there are; `trained_at` (microseconds) is by version.
 
     All rows are counted. Where to cut a column is seen on about a million of them, and what labelled
     rows say of answers on about a million of these.
@@ -44,7 +54,9 @@ def build(
     seconds = {window.name: window.seconds * time_scale for window in model.windows}
     maker = Maker(model, rows, Stretches(rows.first, rows.last, seconds))
     known = rows.known.judged()
-    own = maker.own_columns(progress)
+    total = len(rows.features) + len(OWN_COLUMNS)
+    progress("answers", 0, total)
+    own = maker.own_columns()
     bare = _bare(model, rows, maker.stretches, seconds)
     seen = {name: made.column for name, made in own.items() if not isinstance(made, str)}
     losses = _losses(model, bare.model_copy(update={"columns": seen}), known)
@@ -52,7 +64,7 @@ def build(
     ignored: dict[str, str] = {}
     gathered = Gathered(rows.sample.times) if model.joint_window is not None else None
     for name, made in chain(maker.features(), own.items()):
-        progress(name)
+        progress(name, len(columns) + len(ignored), total)
         if isinstance(made, str):
             ignored[name] = made
             continue
@@ -66,7 +78,10 @@ def build(
         if gathered is not None and name not in own:
             gathered.add(name, columns[name], made.codes(rows.sample))
     joint = joint_of(gathered, seconds, rows.first, rows.last) if gathered else None
-    profile = bare.model_copy(update={"columns": columns, "ignored": ignored, "joint": joint})
+    times = {version: _text(time) for version, time in trained_at.items()}
+    profile = bare.model_copy(
+        update={"columns": columns, "ignored": ignored, "joint": joint, "trained_at": times}
+    )
     return _with_answers(model, profile, known, time_scale)
 
 

@@ -57,9 +57,8 @@ class Maker:
             found = self._feature(feature)
             yield feature.name, found if isinstance(found, str) else self._made([found])[0]
 
-    def own_columns(self, progress: Callable[[str], object]) -> dict[str, Made | str]:
+    def own_columns(self) -> dict[str, Made | str]:
         """Columns of the model itself: score, prediction and label."""
-        progress("answers")
         found = dict(_own_columns(self._rows))
         counted = [column for column in found.values() if not isinstance(column, str)]
         made = iter(self._made(counted, lambda part: part.judged()))

@@ -11,7 +11,7 @@ import numpy as np
 from ml_exporter.drift import Column
 from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.profile_bins import Numbers
-from ml_exporter.profile_data import BLOCK, Rows
+from ml_exporter.profile_data import Rows
 from ml_exporter.profile_part import Part
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
@@ -132,4 +132,4 @@ class Counter:
         return [total.reshape(-1, column.size) for column, total in zip(columns, counts, strict=True)]
 
     def _place(self, block: int) -> slice:
-        return slice(block * BLOCK, (block + 1) * BLOCK)
+        return slice(block * self._rows.block, (block + 1) * self._rows.block)

@@ -20,10 +20,11 @@ from ml_exporter.profile_source import Records, label_log, place
 from ml_exporter.slots import MISSING, Slots
 from ml_exporter.sources import sql
 from ml_exporter.sources.batch import ABSENT, BINARY_CLASSES
+from ml_exporter.sources.decode import UNKNOWN_VERSION
 
 CATEGORY_LIMIT = 1_000
 BLOCK = 1_000_000
-"""Rows that are in memory at once, and of which a sample has at most about as many."""
+"""Rows that are in memory at once; a sample has about as many at most."""
 _MEMORY = "300MB"
 _SPREAD = 2_654_435_761
 """2^32 by the golden ratio: multiples of it fall evenly whatever period the rows have."""
@@ -56,11 +57,19 @@ class Rows:
     """The rows of a model's data files.
 
     They are read once, into a table in a temporary folder, and from there column by column, so that
-    memory does not grow with them. `since` and `until` (microseconds, the latter excluded) cut them.
-    Raises ProfileError with file and remedy where they cannot be read.
+    memory does not grow with them. `since` and `until` (microseconds, the latter excluded) cut them,
+    `block` is how many are looked at together. Raises ProfileError with file and remedy where they cannot be read.
     """
 
-    def __init__(self, model: Model, files: Sequence[Path], since: int | None, until: int | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        files: Sequence[Path],
+        since: int | None = None,
+        until: int | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        self.block = block
         self._model = model
         folder = tempfile.mkdtemp(prefix="ml-exporter-profile-")
         self._db = duckdb.connect(
@@ -93,17 +102,17 @@ class Rows:
     @cached_property
     def sample(self) -> Part:
         """Rows in time order: all of them, or about a million that are spread evenly."""
-        return Part(self._table, _spread("true", len(self)), sort=True)
+        return Part(self._table, _spread("true", len(self), self.block), sort=True)
 
     @cached_property
     def known(self) -> Part:
         """Rows that have a label, in time order: all of them, or about a million that are spread evenly."""
-        return Part(self._table, _spread(self._known, self.labelled), sort=True)
+        return Part(self._table, _spread(self._known, self.labelled, self.block), sort=True)
 
     def blocks(self) -> Iterator[Part]:
         """All rows, a million at a time."""
-        for start in range(0, len(self), BLOCK):
-            yield Part(self._table, f"rowid >= {start} AND rowid < {start + BLOCK}", sort=False)
+        for start in range(0, len(self), self.block):
+            yield Part(self._table, f"rowid >= {start} AND rowid < {start + self.block}", sort=False)
 
     def ends(self, feature: Feature) -> tuple[float, float] | None:
         """The least and the greatest number of a feature, None where it has none."""
@@ -119,6 +128,16 @@ class Rows:
             f"GROUP BY value ORDER BY n DESC, value LIMIT {limit}"
         )
         return [(value, n) for value, n, _ in found], found[0][2] if found else 0
+
+    def earlier(self, times: Mapping[str, int]) -> dict[str, int]:
+        """How many rows of each version precede its time (microseconds), 0 where it has none."""
+        cases = " ".join(f"WHEN {sql.text(version)} THEN {time}" for version, time in times.items())
+        early = f"time < CASE version {cases} END" if cases else "false"
+        return dict(
+            self._fetch(
+                f"SELECT version, count(*) FILTER ({early}) FROM rows GROUP BY version ORDER BY version"
+            )
+        )
 
     def _fetch(self, statement: str) -> list[Any]:
         try:
@@ -210,6 +229,7 @@ class Rows:
         fields = self._model.predictions.fields
         select = {
             "time": sql.microseconds(self._text(fields.timestamp)),
+            "version": self._version(),
             "score": self._score(fields.score if self._model.task == "binary" else fields.prediction),
             "class": self._class(fields.prediction),
             **{f"d {name}": self._score(path) for name, path in self._details.items()},
@@ -274,6 +294,11 @@ class Rows:
             f"CASE WHEN isfinite({answer}) THEN {answer} END" if self._model.task == "regression" else answer
         )
 
+    def _version(self) -> str:
+        path = self._model.predictions.fields.version
+        known = f"nullif({self._text(path)}, '')" if self._records.has(path) else "NULL"
+        return f"coalesce({known}, {sql.text(UNKNOWN_VERSION)})"
+
     def _version_filter(self) -> str:
         model, path = self._model, self._model.predictions.fields.version
         if not self._records.has(path):
@@ -303,11 +328,11 @@ class Rows:
         return f"CASE WHEN {own} IS NOT NULL THEN coalesce(try_cast({own} AS DOUBLE), 'nan'::DOUBLE) END"
 
 
-def _spread(condition: str, rows: int) -> str:
-    """A condition that about a million of so many rows meet, without a pattern in time."""
-    if rows <= BLOCK:
+def _spread(condition: str, rows: int, wanted: int) -> str:
+    """A condition that about so many of the rows meet, without a pattern in time."""
+    if rows <= wanted:
         return condition
-    return f"{condition} AND (rowid * {_SPREAD}) % {2**32} < {2**32 * BLOCK // rows}"
+    return f"{condition} AND (rowid * {_SPREAD}) % {2**32} < {2**32 * wanted // rows}"
 
 
 def _arrays(db: duckdb.DuckDBPyConnection, statement: str) -> Mapping[str, Any]:

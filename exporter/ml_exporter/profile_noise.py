@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +17,8 @@ from ml_exporter.stats.distance import Comparison, Method
 from ml_exporter.stats.noise import FloorTable, simulate_floors
 
 MINIMUM_CHUNKS, MINIMUM_CHUNK_ROWS = 10, 50
+SEASONAL = 3.0
+"""Times the sampling noise that half of the chunks exceed where a column follows the season."""
 _STEPS: Mapping[str, int] = MappingProxyType({"scatter": 4, "steps": 32, "spikes": 32})
 """How finely shares are told apart, in steps of a factor e.
 
@@ -89,13 +92,25 @@ def noise_of(
     tables = floors.of(name, column, methods)
     found = {}
     for method in methods:
-        largest = {window: _largest(column, method, counts) for window, counts in chunks.items()}
-        data = tables[method.name].to_json()
+        table = tables[method.name]
+        spread = {
+            window: known
+            for window, counts in chunks.items()
+            if (known := _spread(column, method, counts, table))
+        }
+        data = table.to_json()
         floor = Floor(
             quantile=data["quantile"], sizes=data["sizes"], ratios=data["ratios"], scaled=data["scaled"]
         )
-        worst = {window: digits(value) for window, value in largest.items() if value is not None}
-        found[method.name] = Noise(method=method.name, floor=floor, chunks=worst)
+        found[method.name] = Noise(
+            method=method.name,
+            floor=floor,
+            chunks={window: digits(known.largest) for window, known in spread.items()},
+            limits={window: digits(known.largest + known.floor) for window, known in spread.items()},
+            seasonal=tuple(
+                window for window, known in spread.items() if known.median > SEASONAL * known.floor
+            ),
+        )
     return found
 
 
@@ -117,14 +132,25 @@ def worst_shares(column: Column, counts: IntArray) -> dict[str, float]:
     return worst
 
 
-def _largest(column: Column, method: Method, counts: IntArray) -> float | None:
-    """The largest distance of one chunk from the rest, None where there are too few chunks."""
+@dataclass(frozen=True)
+class _Spread:
+    """Distances of the reference's chunks, each from the rest, and what sampling makes of one."""
+
+    largest: float
+    median: float
+    floor: float
+
+
+def _spread(column: Column, method: Method, counts: IntArray, table: FloorTable) -> _Spread | None:
+    """How a method's distances vary over the chunks, None where there are too few."""
     if len(counts) < MINIMUM_CHUNKS:
         return None
     rest = reference_cells(column) - counts
     sides = comparison(column, method, counts, rest)
-    filled = (sides.current.sum(axis=-1) > 0) & (sides.reference.sum(axis=-1) > 0)
+    rows, others = sides.current.sum(axis=-1), sides.reference.sum(axis=-1)
+    filled = (rows > 0) & (others > 0)
     if not filled.any():
         return None
     values: FloatArray = method.function(comparison(column, method, counts[filled], rest[filled]))
-    return float(np.max(values))
+    floor = table.at(float(np.median(rows[filled])), float(np.median(others[filled])))
+    return _Spread(float(np.max(values)), float(np.median(values)), floor)

@@ -18,6 +18,7 @@ from ml_exporter.judged import Judged
 from ml_exporter.judging import Judging
 from ml_exporter.labels import DELAY_BOUNDS, Verdict
 from ml_exporter.layout import Layout
+from ml_exporter.limits import columns_of, drift_limits
 from ml_exporter.sources.batch import Labels, Predictions
 from ml_exporter.sources.decode import OTHER_VERSION
 from ml_exporter.sources.files import Position
@@ -43,7 +44,8 @@ class ModelState:
         self.classes = class_slots(model, layouts)
         self.segments = segment_slots(model, layouts)
         self.task = task_of(model, self.classes, layouts["default"])
-        self.columns = {layout: Columns(layout, model) for layout in layouts.values()}
+        limits = drift_limits(model, columns_of(layouts))
+        self.columns = {layout: Columns(layout, model, limits) for layout in layouts.values()}
         self.limits = limits_of(model, layouts)
         self.versions: dict[str, VersionState] = {}
         self.codes: list[str] = []

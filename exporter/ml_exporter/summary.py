@@ -45,7 +45,7 @@ def summarize(snapshot: Snapshot) -> Report:
 def _model(report: ModelReport, sources: Sequence[SourceStatus]) -> ModelStatus:
     model, champion = report.model, champion_of(report)
     alert = alert_window(report, champion) if champion else None
-    drifted = drifted_columns(model, alert) if alert else []
+    drifted = drifted_columns(alert) if alert else []
     over = exceeded_checks(alert) if alert else []
     window = model.alert_window.name
     found = [*troubles(report, sources), *drifting(drifted, window), *failing(over, window)]
@@ -83,7 +83,7 @@ def _detail(report: ModelReport) -> ModelDetail:
         common,
         predictions=window.rows,
         others=tuple(others(report, champion)),
-        shifts=tuple(worst_shifts(report.model, champion, window, _SHOWN)),
+        shifts=tuple(worst_shifts(champion, window, _SHOWN)),
         failures=tuple(worst_failures(window, _SHOWN)),
     )
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml_exporter.config_model import Model
 from ml_exporter.drift import MATURE, REFERENCE, Drift, coarse, reference_cells
 from ml_exporter.evaluation import VersionReport, WindowReport
 from ml_exporter.health import Violation
@@ -16,26 +15,25 @@ from ml_exporter.stats.result import Value
 from ml_exporter.web.status import Failure, Histogram, Shift
 
 
-def drifted_columns(model: Model, window: WindowReport) -> list[Shift]:
+def drifted_columns(window: WindowReport) -> list[Shift]:
     """The distances that exceed their limit and their noise, the worst first."""
     found = [
-        _shift(drift, limit)
+        _shift(drift, drift.limit)
         for drift in window.drift
         if drift.reference != MATURE and isinstance(drift.result, Value)
-        for limit in [model.drift_limit(drift.column, drift.method)]
-        if limit is not None and exceeded(drift, limit)
+        if drift.limit is not None and exceeded(drift, drift.limit)
     ]
     return sorted(found, key=_excess, reverse=True)
 
 
-def worst_shifts(model: Model, version: VersionReport, window: WindowReport, most: int) -> list[Shift]:
+def worst_shifts(version: VersionReport, window: WindowReport, most: int) -> list[Shift]:
     """The worst distance of each of the columns that moved most, with a picture where it is one from the profile.
 
     Those that exceed limit and noise come first, by how many times they exceed the limit; then the
     others by how close they come to it; then those without a limit, by how far they are above noise.
     """
     found = [
-        _shift(drift, model.drift_limit(drift.column, drift.method))
+        _shift(drift, drift.limit)
         for drift in window.drift
         if drift.reference != MATURE and isinstance(drift.result, Value)
     ]

@@ -59,6 +59,11 @@ MODELS = (
         "A version seen in the prediction log and its role: champion, candidate or shadow; always 1.",
     ),
     _gauge(
+        "ml_model_trained_timestamp_seconds",
+        "model version",
+        "When the version was trained (the end of its training data), as its profile was told.",
+    ),
+    _gauge(
         "ml_model_max_age_seconds",
         "model",
         "Configured age of the champion above which it is to be retrained.",
@@ -296,7 +301,11 @@ DRIFT = (
         "Chance of so large a distance without drift, for independent rows (ks: Smirnov's limit, cramers_v: chi-squared), "
         "adjusted for all columns by Benjamini and Hochberg; for dashboards, no alert looks at it.",
     ),
-    _gauge("ml_drift_limit", "model column method window reference", "Configured limit of ml_drift."),
+    _gauge(
+        "ml_drift_limit",
+        "model column method window reference",
+        "Limit of ml_drift, as configured or as the default profile suggests it (drift.limits: auto).",
+    ),
     _gauge(
         "ml_drift_impact",
         "model version column window reference",

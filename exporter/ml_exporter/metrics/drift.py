@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_exporter.config_model import Model
-from ml_exporter.drift import MATURE, REFERENCE, coarse, drifted, reference_cells, references_of
+from ml_exporter.drift import REFERENCE, coarse, drifted, reference_cells, references_of
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.joint import JointDrift
 from ml_exporter.metrics.catalogue import Families
@@ -32,8 +32,7 @@ def _window(families: Families, model: Model, version: str, report: WindowReport
             continue
         labels = (model.name, version, drift.column, drift.method, window, drift.reference)
         families.add("ml_drift", labels, drift.result.value)
-        limited = drift.reference != MATURE and model.drift_limit(drift.column, drift.method) is not None
-        if limited and drift.noise is not None:
+        if drift.limit is not None and drift.noise is not None:
             families.add("ml_drift_noise", labels, drift.noise)
     for chance in report.chances:
         labels = (model.name, version, chance.column, chance.method, window, chance.reference)
@@ -45,7 +44,7 @@ def _window(families: Families, model: Model, version: str, report: WindowReport
     for together in report.joint:
         _together(families, model, (model.name, version, together.method, window, REFERENCE), together)
     for reference in references_of(model):
-        ratio = drifted(model, report.drift, reference)
+        ratio = drifted(report.drift, reference)
         if ratio is not None:
             families.add("ml_drifted_columns_ratio", (model.name, version, window, reference), ratio)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from ml_exporter.burn import budgets, limits
 from ml_exporter.config import Model
 from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
-from ml_exporter.health import limits_of, placed
+from ml_exporter.health import limits_of
 from ml_exporter.layout import Layout
+from ml_exporter.limits import columns_of, drift_limits
 from ml_exporter.metrics.catalogue import Families
 
 Layouts = Mapping[str, Layout]
@@ -20,6 +22,8 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
     families.add("ml_prediction_age_limit_seconds", (model.name,), model.prediction_age_limit)
     if model.oldest is not None:
         families.add("ml_model_max_age_seconds", (model.name,), model.oldest)
+    for version, time in sorted(_trained(layouts).items()):
+        families.add("ml_model_trained_timestamp_seconds", (model.name, version), time)
     if model.slo is not None:
         families.add("ml_slo_objective_ratio", (model.name,), model.slo.objective)
     for budget in budgets(model):
@@ -38,9 +42,18 @@ def collect(families: Families, model: Model, layouts: Layouts) -> None:
     if model.drift_limited():
         families.add("ml_drifted_columns_limit", (model.name,), model.drifted_columns_limit)
     _targets(families, model)
-    _limits(families, model, columns(layouts))
+    _limits(families, model, columns_of(layouts))
     for (column, check), limit in limits_of(model, layouts).items():
         families.add("ml_input_violation_limit", (model.name, column, check, model.alert_window.name), limit)
+
+
+def _trained(layouts: Layouts) -> dict[str, float]:
+    """When versions were trained, as the profiles have it; a version's own profile comes first."""
+    profiles = [(version, layout.profile) for version, layout in layouts.items() if layout.profile]
+    known = {version: time for _, profile in profiles for version, time in profile.trained_at.items()}
+    for version, profile in profiles:
+        known |= {version: profile.trained_at[version]} if version in profile.trained_at else {}
+    return {version: datetime.fromisoformat(time).timestamp() for version, time in known.items()}
 
 
 def _targets(families: Families, model: Model) -> None:
@@ -51,16 +64,11 @@ def _targets(families: Families, model: Model) -> None:
                 families.add("ml_quality_target", (model.name, metric, window, bound), value)
 
 
-def columns(layouts: Layouts) -> dict[str, Column]:
-    """Return the columns of all profiles of a model: limits are the same for all of its versions."""
-    return {name: layout.cells[name].column for name, layout in placed(layouts).items()}
-
-
 def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> None:
-    window = model.alert_window.name
+    window, limits = model.alert_window.name, drift_limits(model, known)
     for name, column in known.items():
         for method in methods_of(model, name, column):
-            limit = model.drift_limit(name, method.name)
+            limit = limits.get((name, method.name))
             for reference in references_of(model):
                 if limit is not None and (name != "label" or reference != PREVIOUS):
                     families.add("ml_drift_limit", (model.name, name, method.name, window, reference), limit)

@@ -44,6 +44,11 @@ def races(folder: Path) -> list[Race]:
             "exporter",
             config(folder, "nested.jsonl", profile=records.bare_profile(folder)),
         ),
+        Race(
+            "ml_exporter, nested JSONL, columns together too",
+            "exporter",
+            config(folder, "nested.jsonl", together=True),
+        ),
         Race("ml_exporter, nested JSONL with 0.1 % bad lines", "exporter", config(folder, "bad.jsonl")),
         Race(
             "ml_exporter, labels in a separate log",
@@ -87,7 +92,7 @@ def main() -> None:
     flags = parser.parse_args()
     folder = flags.folder / str(flags.rows)
     records.write(folder, flags.rows)
-    make_profile(records.config(folder, "nested.jsonl"), "bench", folder / "profile.jsonl")
+    make_profile(records.config(folder, "nested.jsonl", together=True), "bench", folder / "profile.jsonl")
     results = measure(folder, flags.rows, flags.repeats)
     print_results(COLUMNS, results)
     report(flags.folder, "ingest", {"rows": flags.rows, "repeats": flags.repeats, "results": results})

@@ -61,11 +61,17 @@ def write_long(folder: Path, rows: int) -> None:
 
 
 def config(
-    folder: Path, log: str, form: str = "jsonl", labels: bool = False, profile: str = "profile.json"
+    folder: Path,
+    log: str,
+    form: str = "jsonl",
+    labels: bool = False,
+    profile: str = "profile.json",
+    together: bool = False,
 ) -> Path:
     """Write a configuration of everything on for one of the files, and return its path.
 
-    With another profile than its own, `bare_profile`, there are no segments and no detectors either.
+    With another profile than its own, `bare_profile`, there are no segments and no detectors either. Columns
+    are watched together only on demand, as by an exporter.
     """
     flat = log.startswith("flat")
     fields: dict[str, object] = {
@@ -94,7 +100,9 @@ def config(
         fields["label"] = "label"
     bare = profile != "profile.json"
     model |= {"detectors": []} if bare else {"segments": [CATEGORIES[0]]}
-    path = folder / f"{log.replace('.', '-')}{'-labels' if labels else ''}{'-bare' if bare else ''}.yml"
+    model |= {"multivariate": {"pca": {"max": 0.5}}} if together else {}
+    marks = {"-labels": labels, "-bare": bare, "-together": together}
+    path = folder / f"{log.replace('.', '-')}{''.join(mark for mark, on in marks.items() if on)}.yml"
     path.write_text(yaml.safe_dump({"models": [model]}))
     return path
 

@@ -178,6 +178,8 @@ class Sample:
             yield version, int(self._panes[pane]), _tally(own, weight)
 
 
+_ONE_THREAD = 200_000
+"""Multiplications of a matrix product that OpenBLAS does not share among threads."""
 _HALF = np.uint64(2**63 - 1)
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
@@ -199,6 +201,17 @@ def _tally(values: FloatArray, weight: int) -> Tally:
             "weight": np.asarray([n * weight], np.int64),
             "squares": np.asarray([n * weight * weight], np.int64),
             "sums": (values.sum(axis=1) * weight).astype(np.int64),
-            "products": (packed(values @ values.T) * weight).astype(np.int64),
+            "products": (packed(_products(values)) * weight).astype(np.int64),
         }
     )
+
+
+def _products(values: FloatArray) -> FloatArray:
+    """Sums of products of d columns, shape (d, d), of n rows, shape (d, n), some rows at a time.
+
+    Of larger matrices BLAS would let threads of its own wait for more work, and they wait busily.
+    """
+    size, rows = values.shape
+    at_once = max(1, _ONE_THREAD // max(size, 1) ** 2)
+    parts = (values[:, start : start + at_once] for start in range(0, rows, at_once))
+    return np.asarray(sum((part @ part.T for part in parts), np.zeros((size, size))))

@@ -1,11 +1,11 @@
-"""What became of alerts that ask for a new model."""
+"""Whether a model is old, and what became of alerts that ask for a new one."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from .panels import About, number
-from .promql import HOOK_OF_MODEL, select
+from .panels import About, Line, graph, number
+from .promql import HOOK_OF_MODEL, ONE_MODEL, SCOPE, of_champion, select
 from .tables import Column, rows
 
 NO_HOOK = "Nobody asks: no `ml_exporter hook` is scraped, or the model's config has no retrain."
@@ -13,7 +13,24 @@ NO_HOOK = "Nobody asks: no `ml_exporter hook` is scraped, or the model's config 
 
 def retraining_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on retraining, with width and height."""
-    return [(_requests(), 12, 6), (_asked(), 12, 6)]
+    return [(_age(), 12, 7), (_requests(), 6, 7), (_asked(), 6, 7)]
+
+
+def _age() -> Panel:
+    about = About(
+        "How old is the champion?",
+        "Below the limit of the config: time since the data it was trained on.",
+        empty="The profile does not tell when the model was trained.",
+    )
+    clock = select("ml_exporter_clock_timestamp_seconds", SCOPE)
+    trained = f"({select('ml_model_trained_timestamp_seconds', ONE_MODEL)} {of_champion(ONE_MODEL)})"
+    lines = [
+        Line(
+            f"max by (version) ({clock} - on (job, instance) group_right () {trained})", "version {{version}}"
+        ),
+        Line(f"min({select('ml_model_max_age_seconds', ONE_MODEL)})", "limit", "limit"),
+    ]
+    return graph(about, lines, unit="s", low=0)
 
 
 def _requests() -> Panel:

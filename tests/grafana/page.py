@@ -59,6 +59,8 @@ def _traffic(families: Families, made: Made, seconds: float) -> None:
 
 
 def _retraining(families: Families, made: Made, seconds: float, now: float) -> None:
+    families.add("ml_model_trained_timestamp_seconds", (made.name, "1"), now - 86400)
+    families.add("ml_model_max_age_seconds", (made.name,), 7 * 86400)
     for result in ("success", "duplicate", "failed"):
         families.add("ml_retrain_requests_total", (made.name, result), seconds)
     families.add("ml_retrain_last_request_timestamp_seconds", (made.name,), now - 60)

@@ -48,6 +48,7 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_MODEL}: {_SEASON} [A]": _WEEKS,
     f"{_MODEL}: {_SEASON} [B]": _NO_LIMIT,
     f"{_MODEL}: {_SEASON} [C]": _NO_LIMIT,
+    f"{_MODEL}: How old is the champion?": "the demo's profiles do not tell when models were trained",
     f"{_MODEL}: What became of alerts that ask for retraining?": _NO_HOOK,
     f"{_MODEL}: How long ago was retraining asked for?": _NO_HOOK,
     f"{_DRIFT}: Do columns still go with each other as they did?": _ONE_BY_ONE,

@@ -12,7 +12,7 @@ $(FAULTS): fault ; @:
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop fault test test-long bench bench-peers lint tools venv clean distclean
+.PHONY: help run stop fault test test-long bench bench-peers soak lint tools venv clean distclean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,6 +42,9 @@ bench: venv ## measure reading and scraping against a yardstick in the same run,
 	$(PYTHON_VENV) -m tests.bench.ingest
 	$(PYTHON_VENV) -m tests.bench.steady
 	$(PYTHON_VENV) -m tests.bench.scale
+
+soak: venv ## an hour of an exporter's life: rotation, reloads, scrapes, pushes; SOAK_FLAGS="--minutes 2" for less
+	$(PYTHON_VENV) -m tests.bench.soak $(SOAK_FLAGS)
 
 bench-peers: venv ## the same rows through Evidently, whylogs and NannyML, each in an environment of its own
 	$(PYTHON_VENV) -m tests.bench.peers

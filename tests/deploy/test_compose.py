@@ -221,4 +221,7 @@ def test_our_programs_know_the_flags_they_are_given(name: str, program: list[str
     assert given
     assert given <= set(re.findall(r"--[\w.-]+", run.stdout))
     entrypoint = service(name).get("entrypoint") or ["ml_exporter"]
-    assert entrypoint[-1].split("/")[-1] == Path(program[-1] if name not in ("exporter", "hook") else program[0]).name
+    assert (
+        entrypoint[-1].split("/")[-1]
+        == Path(program[-1] if name not in ("exporter", "hook") else program[0]).name
+    )

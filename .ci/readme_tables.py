@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import deploy_files
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -242,3 +243,4 @@ if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     PROFILE_SCHEMA.write_text(profile_schema(), encoding="utf-8")
+    deploy_files.write(MEANINGS)

@@ -46,12 +46,12 @@ class PredictionFields(Section):
     id: DottedPath = "id"
     timestamp: DottedPath = "timestamp"
     version: DottedPath = "version"
-    score: Annotated[str | FrozenDict[str, str], PlainValidator(_score)] | None = None
+    score: Annotated[str | FrozenDict[str, str], PlainValidator(_score, str | dict[str, str])] | None = None
     prediction: DottedPath | None = None
     label: DottedPath | None = None
     latency_seconds: DottedPath | None = None
     error: DottedPath | None = None
-    features: Annotated[str | tuple[str, ...], PlainValidator(_features)] = "features"
+    features: Annotated[str | tuple[str, ...], PlainValidator(_features, str | list[str])] = "features"
 
 
 class LabelFields(Section):

@@ -251,7 +251,10 @@ class Model(Section):
     name: Name
     task: Literal["binary", "multiclass", "regression"] = "binary"
     team: Label = "unknown"
-    profile: Annotated[FrozenMap[Name, FilePath], BeforeValidator(_profile)] = FrozenDict({})
+    profile: Annotated[
+        FrozenMap[Name, FilePath],
+        BeforeValidator(_profile, str | dict[str, str]),
+    ] = FrozenDict({})
     shadow: tuple[Label, ...] = ()
     champion: Label | None = None
     predictions: Predictions

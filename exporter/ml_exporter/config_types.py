@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -241,16 +242,24 @@ def _freeze(value: Mapping[K, V]) -> Mapping[K, V]:
     return FrozenDict(value)
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
-PositiveDuration = Annotated[float, BeforeValidator(_positive_duration)]
-WindowField = Annotated[Window, BeforeValidator(_window)]
-Size = Annotated[int, BeforeValidator(_size)]
-Label = Annotated[str, BeforeValidator(_label)]
+# What an editor is told of values that are written in another form than they are kept in.
+_SCALAR = WithJsonSchema({"type": ["string", "number", "boolean"]})
+_DURATION_TEXT = WithJsonSchema(
+    {"type": ["string", "integer"], "pattern": r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$"}
+)
+_SIZE_TEXT = WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+ *([kKMGT]i?)?B?$"})
+_PATH_TEXT = WithJsonSchema({"type": "string"})
+
+Duration = Annotated[float, BeforeValidator(_duration), _DURATION_TEXT]
+PositiveDuration = Annotated[float, BeforeValidator(_positive_duration), _DURATION_TEXT]
+WindowField = Annotated[Window, BeforeValidator(_window), _DURATION_TEXT]
+Size = Annotated[int, BeforeValidator(_size), _SIZE_TEXT]
+Label = Annotated[str, BeforeValidator(_label), _SCALAR]
 Name = Annotated[str, AfterValidator(check_name)]
-DottedPath = Annotated[str, BeforeValidator(dotted)]
+DottedPath = Annotated[str, BeforeValidator(dotted), _SCALAR]
 TextPattern = Annotated[str, BeforeValidator(_text_pattern)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePath = Annotated[Path, BeforeValidator(_path), _PATH_TEXT]
 GlobPath = Annotated[str, BeforeValidator(_glob)]
 FrozenMap = Annotated[Mapping[K, V], AfterValidator(_freeze)]
 Number = Annotated[float, Field(allow_inf_nan=False)]

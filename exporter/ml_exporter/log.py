@@ -72,11 +72,12 @@ class _Seldom(logging.Filter):
 
 class _Counting(logging.Handler):
     def __init__(self, count: Callable[[], object]) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         self._count = count
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
-        self._count()
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self._count()
 
 
 def _error(record: logging.LogRecord) -> str:

@@ -44,7 +44,7 @@ def server_context(
 class RenewedContext(ssl.SSLContext):
     """Stands for the context that holds when a connection begins, so that certificates can be renewed."""
 
-    def __new__(cls, current: Callable[[], ssl.SSLContext]) -> RenewedContext:  # noqa: ARG004
+    def __new__(cls, *_: object) -> RenewedContext:
         """Make one that is never used itself."""
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
 

@@ -1,4 +1,4 @@
-"""Files of exporter/deploy that are made from the code: the config's JSON Schema and shell completion.
+"""Files of exporter/deploy that are made: the config's JSON Schema, shell completion, rules for Kubernetes.
 
 `python .ci/readme_tables.py` writes them too; a test fails when they are out of step.
 """
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import shtab
+import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from ml_exporter.cli import parser
 from ml_exporter.config_model import Root
 
-DEPLOY = Path(__file__).resolve().parents[1] / "exporter/deploy"
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "exporter/deploy"
 _FILES = {"FILE": shtab.FILE, "DATA": shtab.FILE, "DIR": shtab.DIRECTORY}
 
 
@@ -86,12 +88,34 @@ def _actions(commands: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _actions(command)
 
 
+def prometheus_rule() -> str:
+    """Return all rules as the Prometheus Operator takes them."""
+    groups = [
+        group
+        for path in sorted((ROOT / "prometheus/rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+    ]
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {
+            "name": "ml-exporter",
+            "namespace": "ml-exporter",
+            "labels": {"app.kubernetes.io/name": "ml_exporter"},
+        },
+        "spec": {"groups": groups},
+    }
+    head = "# Made from prometheus/rules by .ci/readme_tables.py.\n"
+    return head + yaml.safe_dump(rule, sort_keys=False, width=110, allow_unicode=True)
+
+
 def files(meanings: Mapping[str, str]) -> dict[Path, str]:
     """Return the text of each file."""
     return {
         DEPLOY / "config.schema.json": config_schema(meanings),
         DEPLOY / "completion/ml_exporter.bash": completion("bash"),
         DEPLOY / "completion/_ml_exporter": completion("zsh"),
+        DEPLOY / "kubernetes/rules.yml": prometheus_rule(),
     }
 
 

@@ -117,6 +117,7 @@ def recording_rules(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    page(0, 0)  # what is wrong with it is known at once, and not when nothing comes
     folder: Path = tmp_path_factory.mktemp("prometheus")
     binary = find_tool("prometheus")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)

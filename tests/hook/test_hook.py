@@ -100,19 +100,18 @@ def test_one_that_cannot_be_decided_holds_up_nothing_and_ends(
     assert (server.got, world.results()) == ([], {"failed": 1})
 
 
-def test_the_columns_of_most_impact_are_named(make: Make, server: Outside) -> None:
+def test_the_columns_that_drifted_and_those_of_most_impact_are_named(make: Make, server: Outside) -> None:
+    impacts = (("a", 0.01), ("b", 0.3), ("c", -0.2), ("d", 0.05), ("label", 9))
     drift = "".join(
-        f'ml_drift_impact{{{ON},column="{name}",reference="training"}} {impact}\n'
-        for name, impact in (("a", 0.01), ("b", 0.3), ("c", -0.2), ("d", 0.05))
+        f'ml_drift_impact{{{ON},column="{name}",reference="training"}} {impact}\n' for name, impact in impacts
     )
-    drift += f'ml_drift{{{ON},column="b",method="psi",reference="training"}} 0.6\n'
-    drift += (
-        f'ml_drift_limit{{model="{MODEL}",window="1d",column="b",method="psi",reference="training"}} 0.2\n'
-    )
+    about = 'column="c",method="psi",reference="training"'
+    drift += f"ml_drift{{{ON},{about}}} 0.6\nml_drift_noise{{{ON},{about}}} 0.1\n"
+    drift += f'ml_drift_limit{{model="{MODEL}",window="1d",{about}}} 0.2\n'
     server.page = page(BREACH + drift)
     make().notify()
     columns = server.got[0].told["top_columns"]
-    assert [(one["column"], one["impact"]) for one in columns] == [("b", 0.3), ("d", 0.05), ("a", 0.01)]
+    assert [(one["column"], one["impact"]) for one in columns] == [("c", -0.2), ("b", 0.3), ("d", 0.05)]
     assert [one["times_limit"] for one in columns] == [pytest.approx(3), None, None]
 
 

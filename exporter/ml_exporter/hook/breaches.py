@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -31,6 +31,8 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType(
 # What an alert's labels can say of the series that it looked at.
 _SERIES_LABELS = ("version", "window", "metric", "column", "method", "reference", "detector", "subject")
 _DRIFT_STATE = 2
+# Columns that are no features.
+_ANSWERS = ("score", "prediction", "label")
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,13 @@ def breaches(page: Page, model: str) -> tuple[Breach, ...]:
 
 
 def top_columns(
-    page: Page, model: str, version: str, number: int = 3
+    page: Page, model: str, version: str, found: Iterable[Breach] = (), number: int = 3
 ) -> list[tuple[str, float | None, float | None]]:
-    """Return the columns that matter most, by impact, then by how many times its limit their drift has."""
+    """Return the features that matter most with the impact of their drift and how many times its limit it is.
+
+    Those in breach come first, then those of most impact.
+    """
+    drifted = {breach.labels["column"] for breach in found if breach.kind == "drift"}
     impacts: dict[str, float] = {}
     for labels, value in page.of("ml_drift_impact", model=model, version=version):
         impacts[labels["column"]] = max(value, impacts.get(labels["column"], -math.inf))
@@ -101,8 +107,8 @@ def top_columns(
         if limit:
             ratios[labels["column"]] = max(value / limit, ratios.get(labels["column"], 0.0))
     names = sorted(
-        impacts.keys() | ratios.keys(),
-        key=lambda name: (-impacts.get(name, 0.0), -ratios.get(name, 0.0), name),
+        (impacts.keys() | ratios.keys()).difference(_ANSWERS),
+        key=lambda name: (name not in drifted, -impacts.get(name, 0.0), -ratios.get(name, 0.0), name),
     )
     return [(name, impacts.get(name), ratios.get(name)) for name in names[:number]]
 

@@ -41,7 +41,7 @@ def request_body(
         "reasons": [_reason(breach, page) for breach in found],
         "top_columns": [
             {"column": column, "impact": _finite(impact), "times_limit": _finite(ratio)}
-            for column, impact, ratio in top_columns(page, model.name, version)
+            for column, impact, ratio in top_columns(page, model.name, version, found)
         ],
         "window": _window(model, page),
         "alerts": [{"name": alert.labels.get("alertname"), "since": alert.starts_at} for alert in alerts],

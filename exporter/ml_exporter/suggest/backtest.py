@@ -124,10 +124,14 @@ class _History:
         raise PrometheusError("its recording rules need each other")
 
     def _has(self, name: str) -> bool:
+        """Tell whether a series was recorded; one that is made of recorded ones only may have had no samples."""
         if name not in self._known:
             seconds = max(round(self._end - self._start), 1)
             query = f"count(last_over_time({name}[{seconds}s]))"
-            self._known[name] = bool(self._prometheus.at(query, self._end))
+            parts = set(_RECORDED.findall(self._records.get(name, ""))) - {name}
+            self._known[name] = bool(self._prometheus.at(query, self._end)) or (
+                bool(parts) and all(map(self._has, parts))
+            )
         return self._known[name]
 
 

@@ -77,7 +77,7 @@ class Prometheus:
         records: dict[str, list[str]] = {}
         for rule in loaded:
             if rule["type"] == "recording":
-                records.setdefault(rule["name"], []).append(f"({rule['query']})")
+                records.setdefault(rule["name"], []).append(_record(rule))
         alerts = tuple(_alert(rule) for rule in loaded if rule["type"] == "alerting")
         return Rules(alerts, {name: " or ".join(queries) for name, queries in records.items()})
 
@@ -105,6 +105,14 @@ class Prometheus:
 def _alert(rule: Mapping[str, Any]) -> AlertRule:
     wait, keep_firing = float(rule["duration"]), float(rule.get("keepFiringFor", 0))
     return AlertRule(rule["name"], rule["query"], wait, keep_firing, rule["labels"].get("severity", ""))
+
+
+def _record(rule: Mapping[str, Any]) -> str:
+    """Return what computes a recorded series, with the labels that its rule adds."""
+    query = f"({rule['query']})"
+    for name, text in rule.get("labels", {}).items():
+        query = f'label_replace({query}, {json.dumps(name)}, {json.dumps(text.replace("$", "$$"))}, "", "")'
+    return query
 
 
 def selector(family: str, **labels: str) -> str:

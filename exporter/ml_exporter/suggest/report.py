@@ -27,10 +27,12 @@ class Span:
     start: float
     end: float
 
-    @property
-    def days(self) -> float:
-        """How long it is."""
-        return (self.end - self.start) / _DAY
+    def __str__(self) -> str:
+        seconds = self.end - self.start
+        for unit, length in (("days", _DAY), ("hours", 3_600.0)):
+            if seconds >= length:
+                return f"{seconds / length:.3g} {unit}"
+        return f"{seconds / 60:.3g} minutes"
 
 
 def report(config: Config, prometheus: Prometheus, days: float, now: float) -> tuple[str, list[str]]:
@@ -54,7 +56,7 @@ def report(config: Config, prometheus: Prometheus, days: float, now: float) -> t
 
 
 def _span(prometheus: Prometheus, model: Model, days: float, now: float) -> Span | None:
-    moments = f"timestamp({selector('ml_model_info', model=model.name)})[{round(days * _DAY)}s:5m]"
+    moments = f"timestamp({selector('ml_model_info', model=model.name)})[{round(days * _DAY)}s:1m]"
     ends = [prometheus.at(f"{end}({end}_over_time({moments}))", now) for end in ("min", "max")]
     if not all(ends):
         return None
@@ -65,7 +67,7 @@ def _span(prometheus: Prometheus, model: Model, days: float, now: float) -> Span
 def _model(prometheus: Prometheus, model: Model, span: Span) -> Iterator[str]:
     step = max(_FINEST, (span.end - span.start) / _LOOKS)
     found = list(proposals(model, lambda query: prometheus.between(query, span.start, span.end, step)))
-    yield f"# From {span.days:.3g} days, to {_time(span.end)}. What 99 of 100 looks kept; a comment says what was seen."
+    yield f"# From {span}, to {_time(span.end)}. What 99 of 100 looks kept; a comment says what was seen."
     if span.end - span.start < 10 * model.alert_window.seconds:
         yield f"# That is less than ten times the alert window of {model.alert_window.name}: look again later."
     yield f"- name: {_yaml(model.name)}"
@@ -87,20 +89,21 @@ def _tree(found: Sequence[Proposal], depth: int) -> Iterator[str]:
 
 
 def _backtest(verdicts: Mapping[str, Sequence[Verdict]], span: Span) -> Iterator[str]:
-    yield f"\n# What the alerts that Prometheus has loaded would have done in {span.days:.3g} days, with today's limits:"
+    yield f"\n# What the alerts that Prometheus has loaded would have done in {span}, with today's limits:"
     if not any(verdicts.values()):
         yield "# it has loaded none; rule_files: [prometheus/rules/*.yml]"
         return
     for name, found in verdicts.items():
         yield f"# {_printable(name)}"
-        for verdict in found:
-            if verdict.firings:
-                yield f"#   {_firings(verdict, span)}"
-        silent = [one.rule.name for one in found if not one.firings and not one.unjudged]
-        yield f"#   never: {', '.join(dict.fromkeys(silent))}"
-        for verdict in found:
-            if verdict.unjudged:
-                yield f"#   {verdict.rule.name} cannot be told: {_printable(verdict.unjudged)}"
+        yield from (f"#   {_firings(verdict, span)}" for verdict in found if verdict.firings)
+        others = [verdict for verdict in found if not verdict.firings]
+        unjudged: dict[str, list[str]] = {}
+        for verdict in others:
+            unjudged.setdefault(verdict.unjudged, []).append(verdict.rule.name)
+        fired = {verdict.rule.name for verdict in found if verdict.firings}
+        for reason, names in unjudged.items():
+            told = f"cannot be told, since {_printable(reason)}" if reason else "never"
+            yield f"#   {told}: {', '.join(name for name in dict.fromkeys(names) if name not in fired)}"
 
 
 def _firings(verdict: Verdict, span: Span) -> str:
@@ -109,7 +112,7 @@ def _firings(verdict: Verdict, span: Span) -> str:
     shown = "; ".join(map(_firing, verdict.firings[:_SHOWN]))
     more = f"; and {number - _SHOWN} more" if number > _SHOWN else ""
     severity = f" ({verdict.rule.severity})" if verdict.rule.severity else ""
-    return f"{verdict.rule.name}{severity} would have fired {times} in {span.days:.3g} days: {shown}{more}"
+    return f"{verdict.rule.name}{severity} would have fired {times} in {span}: {shown}{more}"
 
 
 def _firing(firing: Firing) -> str:
@@ -126,7 +129,7 @@ def _time(moment: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
+    minutes = max(round(seconds / 60), 1)
     if minutes < 120:
         return f"{minutes}m"
     return f"{minutes / 60:.3g}h" if minutes < 2_880 else f"{minutes / 1_440:.3g}d"

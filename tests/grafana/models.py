@@ -123,7 +123,3 @@ EMPTY: Mapping[str, Mapping[str, str]] = {
         "What is $metric expected to be, before its labels come? [E]": _NO_LABELS,
     },
 }
-# What shows nothing for any model: the page is a minute old.
-EMPTY_ANYWAY = {
-    "How much traffic is there, and how much was there a week ago? [B]": "there was nothing a week ago",
-}

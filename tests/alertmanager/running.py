@@ -24,6 +24,7 @@ MORE = {
     "MLLabelCoverageLow": {"version": "1"},
     "MLLabelDrift": {"version": "1"},
     "MLManyColumnsDrifted": {"version": "1"},
+    "MLMultivariateDrift": {"version": "1"},
     "MLPredictionDrift": {"version": "1"},
     "MLRetrainingWanted": {"version": "1", "action": "retrain"},
     "MLRowsRejected": {"source": "predictions"},

@@ -66,6 +66,11 @@ HELD_BACK = {
     "old data, drift of answers": (on_model("MLStaleData"), on_model("MLPredictionDrift")),
     "many columns, drift": (on_model("MLManyColumnsDrifted"), on_model("MLModelDrift")),
     "many columns, estimate": (on_model("MLManyColumnsDrifted"), on_model("MLEstimatedQualityLow")),
+    "many columns, columns together": (
+        on_model("MLManyColumnsDrifted"),
+        on_model("MLMultivariateDrift"),
+    ),
+    "drift, columns together": (on_model("MLModelDrift"), on_model("MLMultivariateDrift")),
     "drift, drift of answers": (on_model("MLModelDrift"), on_model("MLPredictionDrift")),
     "drift of answers, their column": (
         on_model("MLPredictionDrift"),

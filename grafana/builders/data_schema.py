@@ -23,7 +23,8 @@ def _schema() -> Panel:
     about = About(
         "Do records have the features that the profile expects?",
         "As many as expected; none missing (in no row of the window), none unexpected (known to no profile).",
-        empty=NO_PROFILE,
+        ("MLSchemaChanged",),
+        NO_PROFILE,
     )
     columns = f"max by (status) ({select('ml_schema_columns', ONE_MODEL)})"
     return graph(about, [Line(columns, "{{status}}")], unit="short", low=0)
@@ -66,6 +67,7 @@ def _duplicates() -> Panel:
     about = About(
         "What share of predictions is logged twice?",
         "0 %. An id that comes again within an hour, known when predictions are mature.",
+        ("MLDuplicates",),
     )
     twice, made = (
         f"sum by (version) ({rate(name, ONE_MODEL)})"

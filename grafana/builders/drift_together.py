@@ -23,7 +23,8 @@ def _over_time() -> Panel:
         "Do columns still go with each other as they did?",
         "Below 100 % of the limit, by principal components and by correlations. It shows what no column shows by "
         "itself, and the champion's inputs only; whether it is more than noise is in the table.",
-        empty=NOT_ASKED,
+        ("MLMultivariateDrift",),
+        NOT_ASKED,
     )
     drift, limit = (select(f"ml_multivariate_drift{end}", ONE_MODEL, WINDOW) for end in ("", "_limit"))
     lines = [

@@ -118,6 +118,7 @@ def _skew() -> Panel:
     about = About(
         "Is a clock of a log ahead of the exporter's?",
         "0 s, or a moment. Time stamps more than an hour ahead are rejected as future. The five furthest ahead.",
+        ("MLClockSkew",),
     )
     return linked(graph(about, [_ahead()], unit="s", low=0), "Show this model's data", TO_DATA)
 

@@ -20,7 +20,8 @@ def _age() -> Panel:
     about = About(
         "How old is the champion?",
         "Below the limit of the config: time since the data it was trained on.",
-        empty="The profile does not tell when the model was trained.",
+        ("MLModelOld",),
+        "The profile does not tell when the model was trained.",
     )
     clock = select("ml_exporter_clock_timestamp_seconds", SCOPE)
     trained = f"({select('ml_model_trained_timestamp_seconds', ONE_MODEL)} {of_champion(ONE_MODEL)})"

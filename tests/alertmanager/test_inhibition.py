@@ -64,6 +64,11 @@ HELD_BACK = {
     "old data, violations": (on_model("MLStaleData"), on_model("MLInputViolations")),
     "old data, drift": (on_model("MLStaleData"), on_model("MLModelDrift")),
     "old data, drift of answers": (on_model("MLStaleData"), on_model("MLPredictionDrift")),
+    "old data, schema": (on_model("MLStaleData"), on_model("MLSchemaChanged")),
+    "schema, violations": (on_model("MLSchemaChanged"), on_model("MLInputViolations")),
+    "schema, drift": (on_model("MLSchemaChanged"), on_model("MLModelDrift")),
+    "schema, many columns": (on_model("MLSchemaChanged"), on_model("MLManyColumnsDrifted")),
+    "schema, positive rate": (on_model("MLSchemaChanged"), on_model("MLSeasonalDeviation")),
     "many columns, drift": (on_model("MLManyColumnsDrifted"), on_model("MLModelDrift")),
     "many columns, estimate": (on_model("MLManyColumnsDrifted"), on_model("MLEstimatedQualityLow")),
     "many columns, columns together": (
@@ -120,6 +125,7 @@ LET_THROUGH = {
     ),
     "a backlog behind what burns": (burning("MLQualityBudgetBurn"), on_model("MLBackfill")),
     "a missed target behind a backlog": (on_model("MLBackfill"), on_model("MLQualityBelowTarget")),
+    "refused lines behind the schema": (on_model("MLSchemaChanged"), on_model("MLRowsRejected")),
     "a concept behind old data": (on_model("MLStaleData"), on_model("MLConceptDrift")),
     "stopped labels behind refused predictions": (
         on_model("MLRowsRejected"),

@@ -58,6 +58,18 @@ CASES: dict[str, tuple[list[Labels], Told]] = {
         ],
         Counter({("tickets", "MLManyColumnsDrifted"): 1}),
     ),
+    "a feature was renamed": (
+        [
+            on_model("MLSchemaChanged"),
+            on_model("MLInputViolations"),
+            on_model("MLManyColumnsDrifted"),
+            on_model("MLModelDrift"),
+            on_model("MLColumnDrift"),
+            on_model("MLEstimatedQualityLow"),
+            on_model("MLQualityDropped"),
+        ],
+        Counter({("tickets", "MLSchemaChanged"): 1}),
+    ),
     "labels cannot be read": (
         [
             source_down("labels"),

@@ -87,7 +87,10 @@ def _model(on: str) -> Iterator[tuple[str, str]]:
     yield f"ml_label_delay_seconds_count{{{on}}}", rising(100)
     yield f'ml_labels_total{{{on},outcome="matched"}}', rising(100)
     yield f'ml_labels_total{{{on},outcome="orphan"}}', same(0)
+    yield f'ml_schema_columns{{{on},status="missing"}}', same(0)
+    yield f"ml_model_max_age_seconds{{{on}}}", same(2_000_000)
     for source in ("predictions", "labels"):
+        yield f'ml_exporter_clock_skew_seconds{{{on},source="{source}"}}', same(0)
         yield f'ml_exporter_source_up{{{on},source="{source}"}}', same(1)
         yield f'ml_exporter_source_lag_seconds{{{on},source="{source}"}}', same(0)
         yield f'ml_input_rows_total{{{on},source="{source}",outcome="accepted"}}', rising(200)
@@ -120,6 +123,8 @@ def _model(on: str) -> Iterator[tuple[str, str]]:
 def _version(on: str) -> Iterator[tuple[str, str]]:
     yield f"ml_predictions_total{{{on}}}", rising(100)
     yield f"ml_prediction_errors_total{{{on}}}", same(0)
+    yield f"ml_duplicate_predictions_total{{{on}}}", same(0)
+    yield f"ml_model_trained_timestamp_seconds{{{on}}}", same(500_000)
     yield f"ml_slow_predictions_total{{{on}}}", same(0)
     yield f"ml_labeled_predictions_total{{{on}}}", rising(100)
     yield f"ml_good_predictions_total{{{on}}}", rising(99)

@@ -62,7 +62,6 @@ _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
 # Keys that are read and validated, and that nothing looks at yet.
 WITHOUT_EFFECT = (
-    "models[].predictions.preset",
     "models[].processes",
 )
 _COLUMN_KEYS_WITHOUT_EFFECT = ("importance",)

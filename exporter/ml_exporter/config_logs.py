@@ -13,25 +13,30 @@ from ml_exporter.config_types import (
     Duration,
     FrozenDict,
     GlobPath,
-    Name,
     PositiveDuration,
     Ratio,
     Section,
     dotted,
     invalid,
 )
+from ml_exporter.sources.presets import LabelPreset, PredictionPreset
 
 Format = Literal["jsonl", "csv", "parquet"]
 
 DAY = 86_400.0
 
 
-def _features(value: object) -> str | tuple[str, ...]:
+def _features(value: object) -> str | tuple[str, ...] | FrozenDict[str, str]:
+    if isinstance(value, Mapping) and value:
+        return FrozenDict({label_text(name) or str(name): dotted(path) for name, path in value.items()})
     if isinstance(value, tuple) and value and all(label_text(item) for item in value):
         return tuple(label_text(item) or "" for item in value)
     if isinstance(value, str) and value.strip():
         return value
-    raise invalid("is neither a path nor a list of paths", "name the object of features, or list their paths")
+    raise invalid(
+        "is neither a path nor a list of paths",
+        "name the object of features, list their paths, or write NAME: PATH",
+    )
 
 
 def _score(value: object) -> str | FrozenDict[str, str]:
@@ -51,7 +56,10 @@ class PredictionFields(Section):
     label: DottedPath | None = None
     latency_seconds: DottedPath | None = None
     error: DottedPath | None = None
-    features: Annotated[str | tuple[str, ...], PlainValidator(_features, str | list[str])] = "features"
+    features: Annotated[
+        str | tuple[str, ...] | FrozenDict[str, str],
+        PlainValidator(_features, str | list[str] | dict[str, str]),
+    ] = "features"
 
 
 class LabelFields(Section):
@@ -69,7 +77,7 @@ class Predictions(Section):
     format: Format = "jsonl"
     fields: PredictionFields = PredictionFields()
     push: bool = False
-    preset: Name | None = None
+    preset: PredictionPreset | None = None
 
 
 class Labels(Section):
@@ -79,6 +87,7 @@ class Labels(Section):
     format: Format = "jsonl"
     fields: LabelFields = LabelFields()
     push: bool = False
+    preset: LabelPreset | None = None
     maturity: Duration = DAY
     wait: PositiveDuration = 30 * DAY
     min_coverage: Ratio = 0.9

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ml_exporter.config_logs import DAY, Labels, Predictions
 from ml_exporter.config_types import (
@@ -30,6 +30,7 @@ from ml_exporter.config_types import (
     Window,
     WindowField,
 )
+from ml_exporter.sources.presets import with_presets
 
 Detector = Literal["ecusum", "page_hinkley", "ddm", "adwin"]
 DriftMethod = Literal[
@@ -293,6 +294,11 @@ class Model(Section):
     processes: tuple[Name, ...] = ()
     retrain: Retrain | None = None
     dead_letter: DeadLetter | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_presets(cls, data: object) -> object:
+        return with_presets(data)
 
     @property
     def alert_window(self) -> Window:

@@ -220,6 +220,8 @@ def feature_path(model: Model, name: str) -> str:
     features = model.predictions.fields.features
     if isinstance(features, str):
         return f"{features}.{sql.escaped(name)}"
+    if isinstance(features, Mapping):
+        return features.get(name, sql.escaped(name))
     return next((path for path in features if sql.parts(path)[-1] == name), sql.escaped(name))
 
 

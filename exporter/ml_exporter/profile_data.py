@@ -169,11 +169,10 @@ class Rows:
 
     def _find_features(self) -> Iterator[Feature]:
         configured = self._model.predictions.fields.features
-        names = (
-            self._children(configured)
-            if isinstance(configured, str)
-            else [sql.parts(path)[-1] for path in configured]
-        )
+        if isinstance(configured, str):
+            names = self._children(configured)
+        else:
+            names = [name if isinstance(configured, Mapping) else sql.parts(name)[-1] for name in configured]
         paths = [feature_path(self._model, name) for name in names]
         for name, path, kind in zip(names, paths, self._records.kinds(paths), strict=True):
             yield self._feature(name, path, kind)

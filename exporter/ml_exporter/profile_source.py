@@ -18,6 +18,7 @@ _READERS = {
     ".jsonl": "read_json",
     ".json": "read_json",
     ".ndjson": "read_json",
+    ".log": "read_json",
 }
 _SHOWN = 100_000
 """Records of a file that tell which columns it has, and of which types."""
@@ -48,7 +49,7 @@ class Records:
         names = sql.parts(path)
         if ".".join(names) in self.columns:
             return True
-        if names[0] not in self.columns:
+        if sql.root(path) not in self.columns:
             return False
         try:
             self._db.execute(f"DESCRIBE SELECT {sql.path(path)} FROM shown")
@@ -61,7 +62,20 @@ class Records:
         if not paths:
             return []
         values = ", ".join(f"{place(path, self.columns)} AS value_{i}" for i, path in enumerate(paths))
-        return [str(row[1]) for row in self._db.execute(f"DESCRIBE SELECT {values} FROM shown").fetchall()]
+        found = self._db.execute(f"DESCRIBE SELECT {values} FROM shown").fetchall()
+        kinds = [str(row[1]) for row in found]
+        return [
+            self._kind_inside(path) if kind == "VARCHAR" and sql.inside(path) else kind
+            for path, kind in zip(paths, kinds, strict=True)
+        ]
+
+    def _kind_inside(self, path: str) -> str:
+        """The type of what stands inside of a text: of numbers where nothing else does."""
+        own = place(path, self.columns)
+        numbers = f"SELECT bool_and(try_cast({own} AS DOUBLE) IS NOT NULL) FROM {self._shown}"
+        return (
+            "DOUBLE" if self._db.execute(f"{numbers} WHERE {own} IS NOT NULL").fetchall()[0][0] else "VARCHAR"
+        )
 
     def names_below(self, parent: str) -> list[str] | None:
         """The names in an object, or after a prefix of columns; None where there is neither."""

@@ -1,6 +1,8 @@
 """SQL expressions: time stamps, ids, classes, paths and their quoting."""
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -163,3 +165,60 @@ def test_a_code_that_is_not_listed(database: duckdb.DuckDBPyConnection) -> None:
     assert evaluate(database, sql.code("value", ["a", "b"], -7), "b") == 1
     assert evaluate(database, sql.code("value", ["a", "b"], -7), "c") == -7
     assert evaluate(database, sql.code("value", ["a", "b"], -7), None) == -7
+
+
+@pytest.mark.parametrize(
+    ("path", "record", "value"),
+    [
+        ("a[0]", {"a": [7, 8]}, "7"),
+        ("a[1].b", {"a": [{"b": 1}, {"b": "x"}]}, "x"),
+        ("a[0][1]", {"a": [[1, 2], [3]]}, "2"),
+        ("a[5]", {"a": [1]}, None),
+        ("a[0]", {"a": []}, None),
+        ("a[0]", {}, None),
+        ("a|json.b[0]", {"a": '{"b": [2.5]}'}, "2.5"),
+        ("a|json[1]", {"a": "[1, 2]"}, "2"),
+        ("a|json.b.c", {"a": '{"b": {"c": "x"}}'}, "x"),
+        ('a|json.it\'s "it"', {"a": json.dumps({'it\'s "it"': 1})}, "1"),
+        ("a|json.b", {"a": "no json"}, None),
+        ("a|csv[0]", {"a": " 1.5,abc\n2,3"}, "1.5"),
+        ("a|csv[1]", {"a": "1.5,abc\n2,3"}, "abc"),
+        ("a|csv", {"a": "0.7"}, "0.7"),
+        ("a|csv[2]", {"a": "1,2"}, None),
+        ("a|csv[0]", {"a": ""}, None),
+        ("a\\[0]", {"a[0]": "x"}, "x"),
+        ("a\\|json", {"a|json": "x"}, "x"),
+        ("price [USD]", {"price [USD]": "x"}, "x"),
+        ("a|b", {"a|b": "x"}, "x"),
+    ],
+)
+def test_paths_into_lists_and_texts(
+    database: duckdb.DuckDBPyConnection, tmp_path: Path, path: str, record: dict[str, Any], value: str | None
+) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    columns = sql.columns({path: "VARCHAR"})
+    source = f"read_json('{tmp_path}/log.jsonl', format='newline_delimited', records=true, columns={columns})"
+    assert database.execute(f"SELECT {sql.path(path)} FROM {source}").fetchall() == [(value,)]
+
+
+def test_many_paths_into_one_record(database: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    record = {"o": [{"data": [0.5, "x"], "name": "p"}], "t": '{"a": 1, "b": 2}', "plain": 3}
+    (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    types = {"o[0].data[0]": "DOUBLE", "o[0].data[1]": "VARCHAR", "o[0].name": "VARCHAR"}
+    types |= {"t|json.a": "DOUBLE", "t|json.b": "DOUBLE", "plain": "DOUBLE"}
+    values = ", ".join(sql.typed(path, kind, strict=True) for path, kind in types.items())
+    source = f"read_json('{tmp_path}/log.jsonl', format='newline_delimited', records=true, columns={sql.columns(types)})"
+    assert database.execute(f"SELECT {values} FROM {source}").fetchall() == [(0.5, "x", "p", 1.0, 2.0, 3.0)]
+
+
+@pytest.mark.parametrize("paths", [("a", "a[0]"), ("a.b", "a[0]"), ("a[0].b", "a[0]"), ("a[0]", "a.b")])
+def test_a_value_is_no_list(paths: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="is a value and an object at once"):
+        sql.columns(dict.fromkeys(paths, "VARCHAR"))
+
+
+@given(st.text(min_size=1))
+def test_a_name_that_is_escaped_is_one_name(name: str) -> None:
+    assert sql.parts(sql.escaped(name)) == [name]
+    assert sql.path(sql.escaped(name)) == sql.name(name)
+    assert not sql.inside(sql.escaped(name))

@@ -154,7 +154,7 @@ class JsonReader(Reader):
         return wrong
 
     def _relation(self, types: Mapping[str, str], strict: bool) -> str:
-        values = {path: sql.path(path) for path in types}
+        values = {path: sql.typed(path, kind, strict) for path, kind in types.items()}
         times = {path: sql.microseconds(sql.path(path)) for path in types if path in self._times}
         return f"(SELECT {self._named(values, times)} FROM {self._file(types, strict)})"
 

@@ -5,10 +5,15 @@ Names come from configurations and logs, so everything that enters a statement i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
+_STEP = re.compile(r"\[\d+\]|\|json|\|csv")
+_PART = re.compile(r"(.*?)((?:(?<!\\)(?:\[\d+\]|\|json|\|csv))*)", re.DOTALL)
+_ELEMENT = "[]"
 _TRUE = ("true", "1", "1.0")
 _FALSE = ("false", "0", "0.0")
 
@@ -25,38 +30,113 @@ def name(value: str) -> str:
 
 def parts(dotted: str) -> list[str]:
     """Return the names on a dotted path; a backslash before it makes a dot part of a name."""
-    return [re.sub(r"\\([.\\])", r"\1", part) for part in re.findall(r"(?:\\[.\\]|[^.])+", dotted)]
+    return [_plain(part) for part in _split(dotted)]
 
 
 def escaped(part: str) -> str:
     """Return a name as it is written in a dotted path."""
-    return re.sub(r"([.\\])", r"\\\1", part)
+    return re.sub(r"([.\\[|])", r"\\\1", part)
 
 
 def parents(dotted: str) -> list[str]:
-    """Return the dotted paths of the objects that a path goes through, outermost first."""
-    names = [escaped(part) for part in parts(dotted)]
+    """Return the dotted paths of the objects that a path goes through, outermost first.
+
+    They end where it goes into a list or a text.
+    """
+    outer = _steps(dotted).outer
+    names = [escaped(str(step)) for step in takewhile(lambda step: isinstance(step, str), outer)]
     return [".".join(names[:depth]) for depth in range(1, len(names))]
 
 
+class _Steps(NamedTuple):
+    """Names and places in lists on a path, then in the JSON or CSV that stands in a text there."""
+
+    outer: list[str | int]
+    form: str
+    inner: list[str | int]
+
+
+def _split(dotted: str) -> list[str]:
+    return re.findall(r"(?:\\[.\\[|]|[^.])+", dotted)
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"\\([.\\[|])", r"\1", part)
+
+
+def _steps(dotted: str) -> _Steps:
+    outer: list[str | int] = []
+    inner: list[str | int] = []
+    form = ""
+    for part in _split(dotted):
+        match = _PART.fullmatch(part)
+        assert match is not None
+        found: list[str | int] = [_plain(match[1])]
+        for step in _STEP.findall(match[2]):
+            if step.startswith("[") or form:
+                found.append(int(step[1:-1]) if step.startswith("[") else step)
+            else:
+                outer, form, found = [*outer, *found], step[1:], []
+        (inner if form else outer).extend(found)
+    return _Steps(outer, form, inner)
+
+
+def root(dotted: str) -> str:
+    """Return the first name on a dotted path."""
+    return str(_steps(dotted).outer[0])
+
+
+def inside(dotted: str) -> bool:
+    """Tell whether a path goes into a list or into a text."""
+    steps = _steps(dotted)
+    return bool(steps.form) or any(isinstance(step, int) for step in steps.outer)
+
+
 def path(dotted: str) -> str:
-    """Return the expression that reads a dotted path of the record."""
-    return ".".join(map(name, parts(dotted)))
+    """Return the expression that reads a dotted path of the record.
+
+    `a[0]` is the first element of a list, `a|json.b` what stands in a text that is JSON, `a|csv[0]` the
+    first cell of a text that is a line of CSV.
+    """
+    steps = _steps(dotted)
+    first, *rest = steps.outer
+    found = name(str(first))
+    for step in rest:
+        found += f"[{step + 1}]" if isinstance(step, int) else f".{name(step)}"
+    if steps.form == "json":
+        keys = "".join(
+            f"[{step}]" if isinstance(step, int) else f".{json.dumps(step)}" for step in steps.inner
+        )
+        return f"CASE WHEN json_valid({found}) THEN json_extract_string({found}, {text('$' + keys)}) END"
+    if steps.form == "csv":
+        cell = next((step for step in steps.inner if isinstance(step, int)), 0)
+        return f"nullif(trim(string_split(split_part({found}, chr(10), 1), ',')[{cell + 1}]), '')"
+    return found
+
+
+def typed(dotted: str, kind: str, strict: bool) -> str:
+    """Return the expression of a path as what `columns` gives a type or, inside a list or text, casts to it."""
+    if kind != "DOUBLE" or not inside(dotted):
+        return path(dotted)
+    return f"{'CAST' if strict else 'try_cast'}({path(dotted)} AS DOUBLE)"
 
 
 def columns(types: Mapping[str, str]) -> str:
     """Return the `columns` argument of read_json for dotted paths and their types.
 
-    Raises ValueError where a path is a value and an object at once, or where names differ only in
-    case: DuckDB cannot tell those apart.
+    Elements of lists are read as text, and so are texts that hold something. Raises ValueError where a
+    path is a value and an object at once, or where names differ only in case: DuckDB cannot tell those
+    apart.
     """
     tree: dict[str, Any] = {}
     for dotted, kind in types.items():
-        *parents, leaf = parts(dotted)
+        *parents, leaf = (_ELEMENT if isinstance(step, int) else step for step in _steps(dotted).outer)
         node = tree
         for parent in parents:
             node = _child(node, parent, {}, dotted)
         _child(node, leaf, kind, dotted)
+        if inside(dotted):
+            node[leaf] = "VARCHAR"
     return "{" + ", ".join(f"{text(key)}: {text(_type(node))}" for key, node in tree.items()) + "}"
 
 
@@ -65,7 +145,7 @@ def _child(node: dict[str, Any], key: str, fresh: str | dict[str, Any], dotted: 
     if other != key:
         raise ValueError(f"{dotted}: differs from another path only in case ({other}, {key})")
     found = node.setdefault(key, fresh)
-    if isinstance(found, str) != isinstance(fresh, str):
+    if isinstance(found, str) != isinstance(fresh, str) or (_ELEMENT in node and len(node) > 1):
         raise ValueError(f"{dotted}: is a value and an object at once")
     return found
 
@@ -73,6 +153,8 @@ def _child(node: dict[str, Any], key: str, fresh: str | dict[str, Any], dotted: 
 def _type(node: str | dict[str, Any]) -> str:
     if isinstance(node, str):
         return node
+    if _ELEMENT in node:
+        return f"{_type(node[_ELEMENT])}[]"
     return "STRUCT(" + ", ".join(f"{name(key)} {_type(child)}" for key, child in node.items()) + ")"
 
 

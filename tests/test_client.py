@@ -20,8 +20,7 @@ from tests.support.site import Site
 
 from ml_exporter.client import LabelLogger, PredictionLogger
 
-PROCESSES, THREADS, LINES = 3, 3, 300
-MANY = PROCESSES * THREADS * LINES
+PROCESSES, THREADS = 3, 3
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -56,11 +55,17 @@ def client_site(folder: Path, maturity: str = "0s") -> Site:
     return site
 
 
-def test_the_exporter_follows_many_writers_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lines", "max_bytes"), [(100, 12_000), pytest.param(2_000, 60_000, marks=pytest.mark.long)]
+)
+def test_the_exporter_follows_many_writers_and_loses_nothing(
+    tmp_path: Path, lines: int, max_bytes: int
+) -> None:
+    every = {"accepted": PROCESSES * THREADS * lines}
     site = client_site(tmp_path, maturity="1m")
     context = multiprocessing.get_context("spawn")
     writers = [
-        context.Process(target=write_in_threads, args=(str(tmp_path), number, LINES, 16_000))
+        context.Process(target=write_in_threads, args=(str(tmp_path), number, lines, max_bytes))
         for number in range(PROCESSES)
     ]
     engine = site.engine()
@@ -76,12 +81,10 @@ def test_the_exporter_follows_many_writers_and_loses_nothing(tmp_path: Path) -> 
     accounts = engine.cycle().reports[0][0].accounts
     engine.store.close()
     assert len(list(tmp_path.glob("p.jsonl.*"))) > 5
-    assert {name: count for name, count in accounts.lines["predictions"].items() if count} == {
-        "accepted": MANY
-    }
-    assert {name: count for name, count in accounts.lines["labels"].items() if count} == {"accepted": MANY}
+    assert {name: count for name, count in accounts.lines["predictions"].items() if count} == every
+    assert {name: count for name, count in accounts.lines["labels"].items() if count} == every
     # An id that is there once for each label is one that is there once.
-    assert {name: count for name, count in accounts.labels.items() if count} == {"matched": MANY}
+    assert {name: count for name, count in accounts.labels.items() if count} == {"matched": every["accepted"]}
 
 
 def test_lines_are_whole_and_in_order_over_rotations(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -42,16 +41,34 @@ def snapshot() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def calm(snapshot: Snapshot) -> Snapshot:
-    """The same with limits that nothing exceeds."""
-    none: Mapping[str, Any] = dict.fromkeys(("missing", "wrong_type", "out_of_range", "unseen"))
-    model = snapshot.reports[0][0].model
-    health = model.health.model_copy(update=none)
-    drift = model.drift.model_copy(update={"psi": Limit(max=9), "columns": FrozenDict({})})
-    changed = {"health": health, "drift": drift, "calibration": None}
+    """The same with limits that nothing exceeds, and without its shadow."""
+    changed = {"calibration": None, "multivariate": Multivariate(), "seasonal": None}
     found = with_model(snapshot, **changed, quality=targets(accuracy=Target(min=0.5)))
-    report = found.reports[0][0]
-    alone = tuple(version for version in report.versions if version.role == "champion")
-    return with_quality(with_report(found, differences=(), versions=alone), segments=())
+    versions = found.reports[0][0].versions
+    alone = tuple(version for version in versions if version.role == "champion")
+    found = with_quality(with_report(found, differences=(), versions=alone), segments=())
+    return with_limits(found, drift=None, health=None)
+
+
+def with_limits(snapshot: Snapshot, drift: float | None, health: float | None) -> Snapshot:
+    """With a limit of every PSI, and one of every share of missing values; None: no limit at all."""
+    alert = window_of(snapshot.reports[0][0], champion(snapshot))
+    assert alert.health is not None
+    checks = tuple(
+        replace(item, limit=health if item.check == "missing" else None) for item in alert.health.violations
+    )
+    drifts = tuple(replace(item, limit=drift if item.method == "psi" else None) for item in alert.drift)
+    own = replace(alert.health, violations=checks, constants=())
+    return with_window(snapshot, drift=drifts, health=own, absent=())
+
+
+def with_window(snapshot: Snapshot, **changes: object) -> Snapshot:
+    version = champion(snapshot)
+    alert = window_of(snapshot.reports[0][0], version)
+    changed = replace(alert, **changes)
+    return with_champion(
+        snapshot, windows=tuple(changed if window is alert else window for window in version.windows)
+    )
 
 
 def targets(**metrics: Target) -> FrozenDict[str, Target]:
@@ -82,11 +99,8 @@ def window_of(report: ModelReport, version: VersionReport) -> WindowReport:
 
 
 def with_quality(snapshot: Snapshot, **changes: object) -> Snapshot:
-    report, version = snapshot.reports[0][0], champion(snapshot)
-    alert = window_of(report, version)
-    changed = replace(alert, quality=replace(alert.quality, **changes))
-    windows = tuple(changed if window is alert else window for window in version.windows)
-    return with_champion(snapshot, windows=windows)
+    alert = window_of(snapshot.reports[0][0], champion(snapshot))
+    return with_window(snapshot, quality=replace(alert.quality, **changes))
 
 
 def model(snapshot: Snapshot) -> ModelStatus:
@@ -207,15 +221,13 @@ def test_a_target_that_cannot_be_judged_is_a_warning_unless_it_is_early(
 
 
 def test_an_estimate_speaks_where_labels_do_not(calm: Snapshot) -> None:
-    version = champion(calm)
-    alert = window_of(calm.reports[0][0], version)
-    late = replace(
-        alert,
+    alert = window_of(calm.reports[0][0], champion(calm))
+    late = with_window(
+        calm,
         quality=replace(alert.quality, metrics={"accuracy": Unavailable("low_coverage")}),
         estimated={"accuracy": Value(0.4, 0.38, 0.42, 500)},
     )
-    changed = tuple(late if window is alert else window for window in version.windows)
-    found = said(with_champion(calm, windows=changed))
+    found = said(late)
     assert found["Labels are late, and will show a missed target"] == (
         "warning",
         "accuracy over 6h is expected to be 0.4, at best 0.42; it must be at least 0.5.",
@@ -224,8 +236,7 @@ def test_an_estimate_speaks_where_labels_do_not(calm: Snapshot) -> None:
 
 
 def test_drifted_columns_are_named_with_their_limits(calm: Snapshot) -> None:
-    drift = calm.reports[0][0].model.drift.model_copy(update={"psi": Limit(max=0)})
-    found = with_model(calm, drift=drift)
+    found = with_limits(calm, drift=0.0, health=None)
     title = f"{model(found).drifted} columns have drifted"
     level, text, alert = said(found)[title]
     assert (level, alert) == ("warning", "MLModelDrift")
@@ -251,17 +262,25 @@ def test_answers_and_labels_that_drift_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("value", "told"), [(0.31, True), (0.29, False)])
 def test_columns_together(calm: Snapshot, value: float, told: bool) -> None:
-    version = champion(calm)
-    alert = window_of(calm.reports[0][0], version)
     joint = (JointDrift("pca", Value(value, None, None, 900), 0.1),)
-    windows = tuple(replace(w, joint=joint) if w is alert else w for w in version.windows)
-    limited = with_model(with_champion(calm, windows=windows), multivariate=Multivariate(pca=Limit(max=0.3)))
+    limited = with_model(with_window(calm, joint=joint), multivariate=Multivariate(pca=Limit(max=0.3)))
     assert ("Columns do not go together as they did" in said(limited)) is told
 
 
+def test_columns_that_are_gone_or_constant(calm: Snapshot) -> None:
+    alert = window_of(calm.reports[0][0], champion(calm))
+    assert alert.health is not None
+    health = replace(alert.health, constants=("a", "b", "c", "d", "e"))
+    found = said(with_window(calm, absent=("age",), health=health))
+    assert found["Columns are gone from the log"][:2] == ("warning", "No row over 6h has age.")
+    assert found["Columns have become constant"][:2] == (
+        "notice",
+        "Each row over 6h has the same value in a, b, c and 2 more.",
+    )
+
+
 def test_checks_that_fail_too_often_are_named(calm: Snapshot) -> None:
-    health = calm.reports[0][0].model.health.model_copy(update={"missing": RatioLimit(max=0)})
-    found = with_model(calm, health=health)
+    found = with_limits(calm, drift=None, health=0.0)
     level, text, alert = said(found)["Inputs are not as expected"]
     assert (level, alert) == ("warning", "MLInputViolations")
     assert "missing" in text
@@ -328,7 +347,8 @@ def test_a_segment_that_misses_the_target(calm: Snapshot) -> None:
 
 def test_an_hour_unlike_others(calm: Snapshot) -> None:
     deviations = (Deviation("error_rate", Value(-7.25, None, None, 3)),)
-    assert said(with_report(calm, deviations=deviations))["An hour unlike those before"][1] == (
+    limited = with_model(calm, seasonal=Limit(max=6))
+    assert said(with_report(limited, deviations=deviations))["An hour unlike those before"][1] == (
         "Error rate of the last complete hour is 7.250 standard errors below the same hour of earlier weeks; "
         "the limit is 6."
     )

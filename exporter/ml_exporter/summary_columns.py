@@ -17,12 +17,7 @@ from ml_exporter.web.status import Failure, Histogram, Shift
 
 def drifted_columns(window: WindowReport) -> list[Shift]:
     """The distances that exceed their limit and their noise, the worst first."""
-    found = [
-        _shift(drift, drift.limit)
-        for drift in window.drift
-        if drift.reference != MATURE and isinstance(drift.result, Value)
-        if drift.limit is not None and exceeded(drift, drift.limit)
-    ]
+    found = [_shift(drift) for drift in window.drift if drift.reference != MATURE and exceeded(drift)]
     return sorted(found, key=_excess, reverse=True)
 
 
@@ -33,7 +28,7 @@ def worst_shifts(version: VersionReport, window: WindowReport, most: int) -> lis
     others by how close they come to it; then those without a limit, by how far they are above noise.
     """
     found = [
-        _shift(drift, drift.limit)
+        _shift(drift)
         for drift in window.drift
         if drift.reference != MATURE and isinstance(drift.result, Value)
     ]
@@ -56,11 +51,11 @@ def worst_failures(window: WindowReport, most: int) -> list[Failure]:
     return found[: max(most, sum(failure.over for failure in found))]
 
 
-def exceeded(drift: Drift, limit: float | None) -> bool:
+def exceeded(drift: Drift) -> bool:
     """Whether a distance exceeds its limit, and what there is without drift."""
-    if limit is None or drift.noise is None or not isinstance(drift.result, Value):
+    if drift.limit is None or drift.noise is None or not isinstance(drift.result, Value):
         return False
-    return drift.result.value > max(limit, drift.noise)
+    return drift.result.value > max(drift.limit, drift.noise)
 
 
 def _excess(shift: Shift) -> float:
@@ -74,10 +69,10 @@ def _closeness(shift: Shift) -> tuple[bool, bool, float]:
     return False, shift.limit is not None, shift.value / most if most else 0.0
 
 
-def _shift(drift: Drift, limit: float | None) -> Shift:
+def _shift(drift: Drift) -> Shift:
     assert isinstance(drift.result, Value)
-    value, over = drift.result.value, exceeded(drift, limit)
-    return Shift(drift.column, drift.method, drift.reference, value, drift.noise, limit, over)
+    value, over = drift.result.value, exceeded(drift)
+    return Shift(drift.column, drift.method, drift.reference, value, drift.noise, drift.limit, over)
 
 
 def _failure(item: Violation) -> Failure:

@@ -34,6 +34,7 @@ def troubles(report: ModelReport, sources: Iterable[SourceStatus]) -> Iterator[T
         yield from _concept(champion)
         yield from _labels(report.model, window)
         yield from _together(report.model, window)
+        yield from _columns(window)
         yield from _calibration(report.model, window)
         yield from _segments(report.model, window)
     yield from _season(report)
@@ -186,6 +187,21 @@ def _together(model: Model, window: WindowReport) -> Iterator[Trouble]:
                 f"{window.window.name}; the limit is {limit:g}, and {number(drift.noise)} is noise."
             )
             yield Trouble("warning", "Columns do not go together as they did", text)
+
+
+def _columns(window: WindowReport) -> Iterator[Trouble]:
+    where = f"over {window.window.name}"
+    if window.absent:
+        text = f"No row {where} has {_named(window.absent)}."
+        yield Trouble("warning", "Columns are gone from the log", text, "MLInputViolations")
+    if window.health is not None and window.health.constants:
+        text = f"Each row {where} has the same value in {_named(window.health.constants)}."
+        yield Trouble("notice", "Columns have become constant", text)
+
+
+def _named(columns: Sequence[str]) -> str:
+    more = [f"{len(columns) - _NAMED} more"] if len(columns) > _NAMED else []
+    return listed([*columns[:_NAMED], *more])
 
 
 def _calibration(model: Model, window: WindowReport) -> Iterator[Trouble]:

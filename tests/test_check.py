@@ -143,3 +143,44 @@ def test_a_column_may_be_in_the_profile_of_one_version_only(
 def test_a_missing_file_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config.file", str(tmp_path / "none.yml")]) == 1
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_columns_are_listed_with_what_they_were_taken_for_and_why(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = checked(site, capsys)
+    cells = [[cell.strip() for cell in line.split("│")][2:5] for line in out if line.count("│") == 5]
+    taken = {row[0]: row[1:] for row in cells if row[0]}
+    assert taken["amount"] == ["numeric", "numbers (DOUBLE)"]
+    assert taken["country"][0] == "categorical"
+    assert taken["score"] == ["numeric", "the model's own"]
+
+
+@pytest.mark.parametrize(
+    ("column", "own", "key", "kind"),
+    [
+        ("country", {"min": 0}, "min", "categorical"),
+        ("country", {"max": 0}, "max", "categorical"),
+        ("amount", {"regex": "[0-9]+"}, "regex", "numeric"),
+        ("amount", {"allowed": ["1", "two"]}, "allowed", "numeric"),
+    ],
+)
+def test_what_a_kind_of_column_cannot_be_held_to_is_a_problem(
+    site: Site, capsys: pytest.CaptureFixture[str], column: str, own: dict[str, object], key: str, kind: str
+) -> None:
+    name = site.models[0]["name"]
+    site.models[0] |= {"columns": {column: own}}
+    code, _, err = checked(site, capsys)
+    assert code == 1
+    assert err == [
+        f"{site.config_path}: models.{name}.columns.{column}.{key}: has no meaning for a column taken for {kind}; "
+        "remove it, or give the column another kind and build the profile again"
+    ]
+
+
+def test_what_columns_can_be_held_to_is_fine(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    held = {"country": {"allowed": ["de"], "regex": "[a-z]{2}"}, "amount": {"allowed": [1, 2.5], "min": 0}}
+    site.models[0] |= {"columns": held, "health": {"limits": "auto"}}
+    code, out, err = checked(site, capsys)
+    assert (code, err) == (0, [])
+    assert not [line for line in out if "without effect" in line]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import sqrt
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
+from scipy.stats import betabinom
 
 from ml_exporter.config_model import Model
 from ml_exporter.delta import OWN_COLUMNS
@@ -19,9 +20,8 @@ from ml_exporter.stats.distance import MINIMUM_ROWS
 from ml_exporter.tally import COUNTED, Tally
 from ml_exporter.targets import window_share
 
-QUANTILE = 3.719
-"""Of the normal distribution: exceeded by chance in 1 of 10,000 windows."""
-_CHANCE = 1e-4
+_CHANCE, _MOST_ROWS = 1e-4, 10_000
+_Upper: TypeAlias = Callable[[float, int, int], float]
 COMPARED = ("missing", "outlier", "empty")
 """Checks of which the profile knows how many of its own rows failed them."""
 
@@ -103,21 +103,21 @@ def reference_share(column: Column, check: str) -> float:
 def limits_of(model: Model, layouts: Mapping[str, Layout]) -> dict[tuple[str, str], float]:
     """The limits of all columns and checks that have one: configured, else with `limits: auto` the profile's."""
     found = {}
+    upper = cache(upper_share)  # most columns have no failing rows, and as many rows as the others
     for name, layout in placed(layouts).items():
         for check in checks(layout, name):
             limit = model.health_limit(name, check)
             if limit is None and model.health.limits == "auto":
-                limit = automatic_limit(model, layout, name, check)
+                limit = _automatic(model, layout, name, check, upper)
             if limit is not None:
                 found[name, check] = limit
     return found
 
 
-def automatic_limit(model: Model, layout: Layout, name: str, check: str) -> float:
-    """The share of failing values that the alert window exceeds by chance once in 10,000 times.
+def _automatic(model: Model, layout: Layout, name: str, check: str, upper: _Upper) -> float:
+    """The share that chance exceeds in one of 10,000 windows with as many rows as the profile lets one expect.
 
-    Of windows with as many rows as the profile leads one to expect; and never less than what the
-    profile's own stretches of the window's length had.
+    It is never less than what the profile's own stretches of the window's length had.
     """
     profile, column = layout.profile, layout.cells[name].column
     assert profile is not None
@@ -129,18 +129,19 @@ def automatic_limit(model: Model, layout: Layout, name: str, check: str) -> floa
         failed = column.singletons  # who was met once might as well have been met later (Good 1953)
     expected = max(round(window_share(model, profile) * rows), 1)
     worst = column.worst.get(model.alert_window.name, {}).get(check, 0.0)
-    return float(f"{max(upper_share(failed, rows, expected), worst):.3g}")
+    return max(upper(failed, rows, expected), worst)
 
 
 def upper_share(failed: float, rows: int, expected: int) -> float:
-    """The share that a sample of `expected` rows exceeds by chance once in 10,000 times.
+    """The share that a sample of `expected` rows exceeds by chance once in 10,000 times at most.
 
-    From `failed` of `rows`: the normal approximation for the difference of two shares, with the first
-    correction for skewness, (z² - 1) / 6 rows, as shares are small.
+    That quantile of the beta-binomial distribution which `failed` of `rows` predict, with the prior of
+    Jeffreys; of at most 10,000 rows, beyond which chance is the least of what moves a share.
     """
-    share = (failed + 0.5) / (rows + 1)
-    deviation = sqrt(share * (1 - share) * (1 / expected + 1 / max(rows, 1)))
-    return min(share + QUANTILE * deviation + (QUANTILE**2 - 1) / 6 / expected, 1.0)
+    n = min(expected, _MOST_ROWS)
+    chances = betabinom.pmf(np.arange(n + 1), n, failed + 0.5, max(rows - failed, 0) + 0.5)
+    reached = np.cumsum(chances[::-1])[::-1]
+    return float(np.count_nonzero(reached > _CHANCE) - 1) / n
 
 
 def placed(layouts: Mapping[str, Layout]) -> dict[str, Layout]:

@@ -37,6 +37,7 @@ def troubles(report: ModelReport, sources: Iterable[SourceStatus]) -> Iterator[T
         yield from _columns(window)
         yield from _calibration(report.model, window)
         yield from _segments(report.model, window)
+    yield from _unexpected(report)
     yield from _season(report)
     yield from _versions(report)
 
@@ -202,6 +203,12 @@ def _columns(window: WindowReport) -> Iterator[Trouble]:
 def _named(columns: Sequence[str]) -> str:
     more = [f"{len(columns) - _NAMED} more"] if len(columns) > _NAMED else []
     return listed([*columns[:_NAMED], *more])
+
+
+def _unexpected(report: ModelReport) -> Iterator[Trouble]:
+    if report.unexpected:
+        text = f"The log has columns that no profile knows: {_named(report.unexpected)}."
+        yield Trouble("notice", "Columns are new in the log", text)
 
 
 def _calibration(model: Model, window: WindowReport) -> Iterator[Trouble]:

@@ -63,19 +63,19 @@ class Memory:
     def sample(self, lines: int, size: int) -> list[bytes]:
         """Return at most so many lines that are spread over what is there, with `size` bytes at most."""
         found: list[bytes] = []
-        data, end = self._map or b"", 0
+        data, following = self._map or b"", 0
         for place in range(lines):
-            start = max(place * self.size // lines, end)
-            if start:
-                start = data.find(b"\n", start - 1, self.size) + 1
-            if start >= self.size or (place and not start):
+            offset = max(place * self.size // lines, following)
+            if offset >= self.size:
                 break
+            start = max(data.rfind(b"\n", following, offset) + 1, following)
             end = data.find(b"\n", start, min(start + size + 1, self.size))
             end = self.size if end < 0 else end
             if end - start > size:
                 break
             found.append(data[start:end])
             size -= end - start
+            following = end + 1
         return found
 
     def array(self) -> NDArray[np.uint8]:

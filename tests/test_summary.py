@@ -12,7 +12,7 @@ from tests.support.site import Site, prediction
 
 from ml_exporter.concept import Detector
 from ml_exporter.config import load
-from ml_exporter.config_model import Limit, Model, Multivariate, RatioLimit, Target
+from ml_exporter.config_model import Limit, Multivariate, RatioLimit, Target
 from ml_exporter.config_types import FrozenDict
 from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import Accounts, ModelReport, VersionReport, WindowReport
@@ -81,24 +81,7 @@ def with_report(snapshot: Snapshot, **changes: object) -> Snapshot:
 
 
 def with_model(snapshot: Snapshot, **changes: object) -> Snapshot:
-    report = snapshot.reports[0][0]
-    own = report.model.model_copy(update=changes)
-    versions = tuple(
-        replace(version, windows=tuple(with_limits(own, window) for window in version.windows))
-        for version in report.versions
-    )
-    return with_report(snapshot, model=own, versions=versions)
-
-
-def with_limits(model: Model, window: WindowReport) -> WindowReport:
-    """The window with the model's limits of drift and of violations."""
-    drift = tuple(replace(item, limit=model.drift_limit(item.column, item.method)) for item in window.drift)
-    if window.health is None:
-        return replace(window, drift=drift)
-    found = tuple(
-        replace(item, limit=model.health_limit(item.column, item.check)) for item in window.violations
-    )
-    return replace(window, drift=drift, health=replace(window.health, violations=found))
+    return with_report(snapshot, model=snapshot.reports[0][0].model.model_copy(update=changes))
 
 
 def with_champion(snapshot: Snapshot, **changes: object) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,20 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from prometheus_client import generate_latest
 from tests.hook.world import MODEL, Outside, message, outside
 from tests.support.process import Exporter, wait_for
 from tests.support.site import model
 from tests.web.test_auth import HASHES, PASSWORDS, basic
 
 from ml_exporter.cli import main
-from ml_exporter.hook.start import check_access
+from ml_exporter.config import load
+from ml_exporter.config_model import Access
+from ml_exporter.hook.app import area, create_app
+from ml_exporter.hook.message import Message
+from ml_exporter.hook.start import Options, build, check_access
+from ml_exporter.web.auth import Guard
+from ml_exporter.web.server import Server
 from ml_exporter.web.web_config import WebFile
 
 
@@ -76,13 +84,22 @@ def test_a_killed_hook_asks_once_and_ends_cleanly(server: Outside, tmp_path: Pat
         assert secret not in logged
 
 
-def test_a_dry_run_shows_what_it_would_send(server: Outside, tmp_path: Path) -> None:
+def test_a_dry_run_shows_what_it_would_send(
+    server: Outside, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = written(tmp_path, url=f"{server.url}/start")
-    with hook(config, server, "--dry-run") as running:
-        assert notify(running) == 202
-        wait_for(lambda: running.samples().get(f"ml_retrain_requests_total{{{MODEL},dry_run}}") == 1)
-        assert b"would send" in running.logged()
-        assert running.terminate()[0] == 0
+    logger = logging.getLogger("dry-run")
+    logger.setLevel(logging.INFO)
+    made = build(load(config), Options(f"{server.url}/metrics", None, None, None, dry_run=True), logger)
+    for _ in range(2):
+        made.receive(Message.model_validate(message()))
+        made.work()
+    assert any(text.startswith("would send {") and MODEL in text for text in caplog.messages)
+    page = generate_latest(made.families()).decode()
+    made.stop()
+    assert f'ml_retrain_requests_total{{model="{MODEL}",result="dry_run"}} 1.0' in page
+    assert f'ml_retrain_requests_total{{model="{MODEL}",result="duplicate"}} 1.0' in page
+    assert "ml_retrain_last_request_timestamp_seconds{" not in page
     assert server.got == []
     assert not (tmp_path / "var").exists()
 
@@ -131,13 +148,23 @@ def test_a_token_and_users_cannot_be_asked_for_at_once(tmp_path: Path) -> None:
 
 def test_who_may_scrape_may_not_ask_for_retraining(server: Outside, tmp_path: Path) -> None:
     config = written(tmp_path, url=f"{server.url}/start")
-    text = yaml.safe_load(config.read_text())
-    text["exporter"]["access"] = {"scrape": ["prometheus", "ops"], "admin": ["ops"]}
-    config.write_text(yaml.safe_dump(text))
-    web(tmp_path, basic_auth_users=HASHES)
-    with hook(config, server, "--web.config.file", str(tmp_path / "web.yml")) as running:
-        assert notify(running) == 401
-        assert notify(running, Authorization=basic("prometheus", PASSWORDS["prometheus"])) == 403
-        assert notify(running, Authorization=basic("ops", PASSWORDS["ops"])) == 202
-        wait_for(lambda: server.got)
-        assert running.terminate()[0] == 0
+    logger = logging.getLogger("ml_exporter")
+    made = build(load(config), Options(f"{server.url}/metrics", None, None, None, dry_run=False), logger)
+    access = Access(scrape=("prometheus", "ops"), admin=("ops",))
+    guard = Guard(
+        create_app(made, logger, None), web(tmp_path, basic_auth_users=HASHES), lambda: access, area
+    )
+    with Server(guard, "127.0.0.1", 0) as running:
+        url = "http://{}:{}".format(*running.address)
+        answers = [
+            requests.request(method, f"{url}{path}", json=message(), headers=headers, timeout=10).status_code
+            for method, path in (("GET", "/metrics"), ("POST", "/alerts"))
+            for headers in (
+                {},
+                *({"Authorization": basic(name, PASSWORDS[name])} for name in ("prometheus", "ops")),
+            )
+        ]
+    assert answers == [401, 200, 200, 401, 403, 202]
+    made.work()
+    made.stop()
+    assert len(server.got) == 1

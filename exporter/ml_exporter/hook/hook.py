@@ -71,10 +71,12 @@ class Hook:
         self._thread.start()
 
     def stop(self, seconds: float = 20.0) -> None:
-        """Let the decision under way end, and no other begin."""
+        """Let the decision under way end, and no other begin; close the file."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        self._incidents.close()
 
     def receive(self, message: Message) -> int:
         """Note the alerts that ask for retraining, durably; return how many there are."""

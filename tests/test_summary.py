@@ -279,6 +279,14 @@ def test_columns_that_are_gone_or_constant(calm: Snapshot) -> None:
     )
 
 
+def test_features_that_no_profile_knows(calm: Snapshot) -> None:
+    found = said(with_report(calm, unexpected=("scheduled_hour",)))
+    assert found["Unexpected features"][:2] == (
+        "notice",
+        "The log has features that no profile knows: scheduled_hour.",
+    )
+
+
 def test_checks_that_fail_too_often_are_named(calm: Snapshot) -> None:
     found = with_limits(calm, drift=None, health=0.0)
     level, text, alert = said(found)["Inputs are not as expected"]

@@ -200,6 +200,12 @@ def _columns(window: WindowReport) -> Iterator[Trouble]:
         yield Trouble("notice", "Columns have become constant", text)
 
 
+def _unexpected(report: ModelReport) -> Iterator[Trouble]:
+    if report.unexpected:
+        text = f"The log has features that no profile knows: {_named(report.unexpected)}."
+        yield Trouble("notice", "Unexpected features", text)
+
+
 def _named(columns: Sequence[str]) -> str:
     more = [f"{len(columns) - _NAMED} more"] if len(columns) > _NAMED else []
     return listed([*columns[:_NAMED], *more])

@@ -16,6 +16,7 @@ from ml_exporter.config import Config, ConfigError, Model, load
 from ml_exporter.config_checks import without_meaning
 from ml_exporter.delta import OWN_COLUMNS
 from ml_exporter.drift import PREVIOUS, coarse, methods_of, reference_cells, references_of
+from ml_exporter.embeddings import CENTROID
 from ml_exporter.engine import model_layouts
 from ml_exporter.estimate import estimated_metrics
 from ml_exporter.forms import class_slots, segment_slots
@@ -207,6 +208,8 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
         for method in methods_of(model, name, column):
             found["ml_drift"] += references
             found["ml_drift_noise"] += references * ((name, method.name) in limits)
+        found["ml_drift"] += name in layout.embeddings
+        found["ml_drift_noise"] += (name, CENTROID) in limits
         found["ml_drift_impact"] += references * bool(column.losses)
         found["ml_drift_pvalue"] += references * model.drift.pvalues
         own = checks(layout, name)

@@ -56,7 +56,7 @@ class Columns:
     ) -> None:
         cells = list(layout.cells.values())
         self._columns = {item.name: item.column for item in cells}
-        self._limits = drift_limits(model, self._columns) if limits is None else limits
+        self.limits = drift_limits(model, self._columns) if limits is None else limits
         self._methods = {name: methods_of(model, name, column) for name, column in self._columns.items()}
         self._offsets = np.asarray([item.offset for item in cells], np.int64)
         self._sizes = np.asarray([item.size for item in cells], np.int64)
@@ -132,7 +132,7 @@ class Columns:
         noise = None
         if known and isinstance(result, Value):
             noise = max(known.table.at(result.n, m), chunks or 0.0)
-        limit = self._limits.get((name, method))
+        limit = self.limits.get((name, method))
         return Drift(name, method, result, noise, own and chunks is None, reference, limit)
 
     def _compared(self, reference: str) -> list[str]:

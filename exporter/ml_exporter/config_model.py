@@ -44,7 +44,9 @@ DriftMethod = Literal[
     "l_infinity",
 ]
 DriftReference = Literal["training", "previous", "mature"]
-ColumnKind = Literal["numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "ignore"]
+ColumnKind = Literal[
+    "numeric", "categorical", "integer_category", "boolean", "text", "timestamp", "embedding", "ignore"
+]
 
 Objective = Annotated[float, Field(gt=0, lt=1)]
 
@@ -135,6 +137,7 @@ class DriftLimits(Section):
     hellinger: Limit | None = None
     mean_shift: Limit | None = None
     l_infinity: Limit | None = None
+    centroid: Limit | None = None
 
 
 class Drift(DriftLimits):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_exporter.embeddings import vector_tallies
 from ml_exporter.groups import Counts, Groups, Where, count, merged, table
 from ml_exporter.hours import by_hour
 from ml_exporter.joint import Sample
@@ -28,11 +29,13 @@ def count_inputs(
     latency_limit: float | None,
     kept: Sequence[int] | None = None,
     joint: int | None = None,
+    alert: int = 0,
 ) -> tuple[dict[int, Counts], int]:
     """Count predictions as they are read, by version code; also how many of them are in no window.
 
     `steps` are the windows' pane lengths, `clock` the latest time known, all in microseconds; `kept` as
-    in `Groups`; `joint` is the window in which columns are counted together too.
+    in `Groups`; `joint` is the window in which columns are counted together too,
+    `alert` the one in which embeddings are.
     """
     panes = Groups(rows.times, steps, clock, kept)
     versions = np.flatnonzero(np.bincount(rows.versions))
@@ -52,15 +55,30 @@ def count_inputs(
     tables["estimated"] = _estimated(rows, layout, group, versions.size * n)
     shape = input_shape(layout.size, len(layout.cells), layout.estimated)
     hours = _hours(rows, versions)
-    together: dict[int, dict[Where, Tally]] = {code: {} for code in versions.tolist()}
-    for index, pane, tally in sample.tallies() if sample is not None else ():
-        together[int(versions[index])][joint or 0, pane] = tally
+    together = _by_version(versions, joint or 0, sample.tallies() if sample is not None else ())
+    vectors: Iterable[Placed] = ()
+    if layout.embeddings:
+        vectors = vector_tallies(rows, layout.embeddings, panes, alert, place, versions.size)
+    summed = _by_version(versions, alert, vectors)
     counts, outside = {}, 0
     for index, code in enumerate(versions.tolist()):
         own = {name: table[index * n : (index + 1) * n] for name, table in tables.items()}
-        counts[code] = replace(merged(own, panes, shape, "rows"), hours=hours[code], joint=together[code])
+        counts[code] = replace(
+            merged(own, panes, shape, "rows"), hours=hours[code], joint=together[code], vectors=summed[code]
+        )
         outside += int(own["rows"][panes.outside()].sum())
     return counts, outside
+
+
+Placed: TypeAlias = tuple[int, int, Tally]
+"""The place of a version, the number of a pane, and what was counted in it."""
+
+
+def _by_version(versions: IntArray, window: int, tallies: Iterable[Placed]) -> dict[int, dict[Where, Tally]]:
+    found: dict[int, dict[Where, Tally]] = {code: {} for code in versions.tolist()}
+    for index, pane, tally in tallies:
+        found[int(versions[index])][window, pane] = tally
+    return found
 
 
 def _hours(rows: Predictions, versions: IntArray) -> dict[int, dict[int, FloatArray]]:

@@ -60,6 +60,7 @@ class PredictionReader:
         self._steps = [step_of(window.seconds) for window in model.windows]
         self._kept = model.kept_panes
         self._joint = model.joint_window
+        self._alert = model.windows.index(model.alert_window)
         self._layouts = layouts
         self._latency_limit = model.latency.limit if model.latency else None
         self._keep_letters = model.dead_letter is not None
@@ -84,6 +85,7 @@ class PredictionReader:
                 for name, column in model.columns.items()
                 if column.regex and name not in OWN_COLUMNS
             },
+            paths.lists,
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -140,7 +142,14 @@ class PredictionReader:
         for layout, own in codes.items():
             part = rows if len(codes) == 1 else rows.take(np.isin(rows.versions, own))
             found, out = count_inputs(
-                part, layout, self._steps, clock, self._latency_limit, self._kept, self._joint
+                part,
+                layout,
+                self._steps,
+                clock,
+                self._latency_limit,
+                self._kept,
+                self._joint,
+                self._alert,
             )
             counts |= {rows.version_names[code]: item for code, item in found.items()}
             outside += out
@@ -174,24 +183,30 @@ class LabelReader:
 
 
 class FeaturePaths(NamedTuple):
-    """Where features stand in a record: numbers, texts and time stamps, and categories with their values."""
+    """Where features stand in a record: numbers, texts and time stamps, categories with their values, and
+    lists of numbers with their lengths.
+    """
 
     numbers: dict[str, str]
     texts: dict[str, str]
     stamps: dict[str, str]
     categories: dict[str, str]
     values: dict[str, list[str]]
+    lists: dict[str, tuple[str, int]]
 
 
 def feature_paths(model: Model, layouts: Iterable[Layout]) -> FeaturePaths:
     """Return where the columns of profiles stand in a record; versions may differ in a column's kind."""
-    found = FeaturePaths({}, {}, {}, {}, {})
+    found = FeaturePaths({}, {}, {}, {}, {}, {})
     sources = {"number": found.numbers, "text": found.texts, "timestamp": found.stamps}
     for layout in layouts:
         for name, cells in layout.cells.items():
             if name in OWN_COLUMNS:
                 continue
-            if isinstance(cells.column, NumericColumn):
+            if isinstance(cells.column, NumericColumn) and cells.column.embedding is not None:
+                length = len(cells.column.embedding.centroid)
+                found.lists.setdefault(name, (feature_path(model, name), length))
+            elif isinstance(cells.column, NumericColumn):
                 sources[cells.column.source][name] = feature_path(model, name)
             else:
                 found.categories[name] = feature_path(model, name)

@@ -13,6 +13,7 @@ from ml_exporter.concept import Detector
 from ml_exporter.config import Window
 from ml_exporter.config_model import Model
 from ml_exporter.drift import PREVIOUS, REFERENCE, Chance, Drift, Impact, references_of
+from ml_exporter.embeddings import vector_drifts
 from ml_exporter.estimate import estimated
 from ml_exporter.health import Limits, Violation, absent, cardinalities, constants, violations
 from ml_exporter.joint import JointDrift
@@ -232,6 +233,8 @@ def _shifts(
         drift += tuple(columns.drifts(current, window, reference, sides[reference]))
         impacts += tuple(columns.impacts(current, reference, sides[reference]))
         chances += tuple(columns.chances(current, reference, sides[reference]))
+    sums = version.window("vectors", index, time)
+    drift += tuple(vector_drifts(version.layout.embeddings, sums, window, columns.limits))
     if "score" in version.layout.cells:
         drift += tuple(columns.selection("score", judged["selection"]))
     return _Shifts(drift, impacts, chances, current)

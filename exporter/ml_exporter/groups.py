@@ -25,13 +25,15 @@ _OUT = -(2**62)
 class Counts:
     """Tallies of some rows: `total` of all of them, `panes` of those that are in a window.
 
-    `hours` are sums by hour since 1970, as `hours.by_hour` makes them, `joint` the moments of chosen rows.
+    `hours` are sums by hour since 1970, as `hours.by_hour` makes them, `joint` the moments of chosen rows,
+    `vectors` the sums of embeddings.
     """
 
     total: Tally
     panes: Mapping[Where, Tally]
     hours: Mapping[int, FloatArray] = field(default_factory=dict)
     joint: Mapping[Where, Tally] = field(default_factory=dict)
+    vectors: Mapping[Where, Tally] = field(default_factory=dict)
 
 
 class Groups:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_exporter.embeddings import embeddings_of
 from ml_exporter.joint import coding_of
 from ml_exporter.profile import CategoricalColumn, NumericColumn, Profile
 
@@ -141,6 +142,7 @@ class Layout:
         self.estimation = Cells("", learned.column, 0) if learned else None
         self.estimated = (learned.column.size, learned.classes) if learned else (0, 0)
         self.coding = coding_of(profile) if profile else None
+        self.embeddings = embeddings_of(profile)
         self.positions = {name: index for index, name in enumerate(self.cells)}
         self.limits = {cells.name: _limits(cells, self.constraint(cells.name)) for cells in self.numeric()}
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from ml_exporter.config_model import Model
 from ml_exporter.drift import Column, methods_of
+from ml_exporter.embeddings import CENTROID
 from ml_exporter.layout import Layout
+from ml_exporter.profile import NumericColumn
 
 
 def columns_of(layouts: Mapping[str, Layout]) -> dict[str, Column]:
@@ -27,4 +29,16 @@ def drift_limits(model: Model, columns: Mapping[str, Column]) -> dict[tuple[str,
                 limit = noise.limits.get(model.alert_window.name)
             if limit is not None:
                 found[name, method.name] = limit
+        limit = _of_embedding(model, name, column)
+        if limit is not None:
+            found[name, CENTROID] = limit
     return found
+
+
+def _of_embedding(model: Model, name: str, column: Column) -> float | None:
+    own = column.embedding if isinstance(column, NumericColumn) else None
+    if own is None:
+        return None
+    suggested = own.limits.get(model.alert_window.name) if model.drift.limits == "auto" else None
+    limit = model.drift_limit(name, CENTROID)
+    return suggested if limit is None else limit

@@ -65,6 +65,21 @@ class Noise(_Frozen):
         return FloorTable(self.method, floor.quantile, floor.sizes, floor.ratios, floor.scaled)
 
 
+class Embedding(_Frozen):
+    """Where the vectors of a column lie: their mean, made from `rows` of them, and their deviation from it.
+
+    `floor` is the 1e-4 quantile of the squared distance of a mean from the reference's, in deviations,
+    times its rows; `chunks` and `limits` as in `Noise`.
+    """
+
+    rows: int = Field(gt=0)
+    centroid: tuple[float, ...] = Field(min_length=1)
+    deviation: float = Field(gt=0)
+    floor: float = Field(ge=0)
+    chunks: Mapping[str, float] = Field(default_factory=dict)
+    limits: Mapping[str, float] = Field(default_factory=dict)
+
+
 class NumericColumn(_Frozen):
     """Fine bins of a numeric column.
 
@@ -74,8 +89,9 @@ class NumericColumn(_Frozen):
     `losses` are the mean main losses of the labelled rows in the bins, then in `missing`, null where
     there are too few; empty where nothing is labelled.
 
-    `source` is what the number is: that of the record, the length of a text in characters, or the age
-    of a time stamp in seconds when its row was predicted; of texts, `empty` ones are counted too.
+    `source` is what the number is: that of the record, the length of a text in characters, the age
+    of a time stamp in seconds when its row was predicted, or the Euclidean norm of an embedding; of texts,
+    `empty` ones are counted too, and `embedding` is where the vectors lie.
     `fences` are Tukey's, 1.5 interquartile ranges beyond the quartiles; both lie on edges of bins.
     `worst` has, by window and check, the largest share of values that failed it in one chunk of the
     reference, and as `constant` the largest share of one bin. `note` says what the column was taken for, and why.
@@ -97,6 +113,7 @@ class NumericColumn(_Frozen):
     deviation: float
     fences: tuple[float, float] | None = None
     empty: float = 0.0
+    embedding: Embedding | None = None
     worst: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
@@ -298,8 +315,17 @@ class Profile(_Frozen):
 
     def to_json(self) -> str:
         """The file's text; the same rows give the same bytes."""
-        left_out = {"joint"} if self.joint is None else set()
-        return _dump(self.model_dump(mode="json", exclude=left_out)) + "\n"
+        return _dump(self.model_dump(mode="json", exclude=self._left_out())) + "\n"
+
+    def _left_out(self) -> dict[str, Any]:
+        """What few profiles have and is not written where it is not there."""
+        columns = {
+            name: {"embedding"}
+            for name, column in self.columns.items()
+            if isinstance(column, NumericColumn) and column.embedding is None
+        }
+        found: dict[str, Any] = {"columns": columns, "estimation": {"column": {"embedding"}}}
+        return found | ({"joint": True} if self.joint is None else {})
 
     @cached_property
     def digest(self) -> str:

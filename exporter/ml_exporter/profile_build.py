@@ -63,10 +63,15 @@ def build(
     columns: dict[str, Column] = {}
     ignored: dict[str, str] = {}
     gathered = Gathered(rows.sample.times) if model.joint_window is not None else None
+    embedded = {feature.name: feature for feature in rows.features if feature.kind == "embedding"}
     for name, made in chain(maker.features(), own.items()):
         progress(name, len(columns) + len(ignored), total)
         if isinstance(made, str):
             ignored[name] = made
+            continue
+        where = maker.embedding(embedded[name], seconds) if name in embedded else None
+        if name in embedded and where is None:
+            ignored[name] = "has no vector without gaps"
             continue
         view = known if name in own else rows.known
         mean = _mean_losses(made.column, made.codes(view), losses)
@@ -75,6 +80,8 @@ def build(
         worst = {window: found for window, found in shares.items() if found}
         noise = maker.noise(name, made, chunks)
         columns[name] = made.column.model_copy(update={"losses": mean, "noise": noise, "worst": worst})
+        if where is not None:
+            columns[name] = columns[name].model_copy(update={"embedding": where})
         if gathered is not None and name not in own:
             gathered.add(name, columns[name], made.codes(rows.sample))
     joint = joint_of(gathered, seconds, rows.first, rows.last) if gathered else None

@@ -12,7 +12,7 @@ import numpy as np
 from ml_exporter.config import Model
 from ml_exporter.drift import Column, methods_of
 from ml_exporter.judged import Judged
-from ml_exporter.profile import CategoricalColumn, Noise, NumericColumn
+from ml_exporter.profile import CategoricalColumn, Embedding, Noise, NumericColumn
 from ml_exporter.profile_answers import digits
 from ml_exporter.profile_bins import cut
 from ml_exporter.profile_counts import (
@@ -24,6 +24,7 @@ from ml_exporter.profile_counts import (
     Take,
 )
 from ml_exporter.profile_data import CATEGORY_LIMIT, Rows
+from ml_exporter.profile_embeddings import NUMBERS, embedding
 from ml_exporter.profile_noise import MINIMUM_CHUNK_ROWS, Floors, noise_of
 from ml_exporter.profile_part import Feature, Part
 from ml_exporter.sources.batch import ABSENT, INVALID
@@ -73,6 +74,11 @@ class Maker:
         """What a column shows without drift."""
         return noise_of(name, made.column, methods_of(self._model, name, made.column), chunks, self._floors)
 
+    def embedding(self, feature: Feature, seconds: Mapping[str, float]) -> Embedding | None:
+        """Where the vectors of a column of embeddings lie."""
+        vectors, times = self._rows.sample.vectors(feature, NUMBERS // feature.size)
+        return embedding(vectors, times, seconds, self._rows.first, self._rows.last)
+
     def _made(
         self, columns: Sequence[Counted], view: Callable[[Part], Any] = lambda part: part
     ) -> list[Made]:
@@ -101,6 +107,8 @@ def _described(feature: Feature, sample: FloatArray, column: NumericColumn) -> N
     if feature.kind == "text":
         empty = digits(np.count_nonzero(sample == 0.0) / sample.size)
         return column.model_copy(update={"source": "text", "note": note, "empty": empty})
+    if feature.kind == "embedding":
+        return column.model_copy(update={"source": "embedding", "note": note})
     if feature.kind == "timestamp":
         return column.model_copy(update={"source": "timestamp", "note": note})
     few = sum(count > 0 for count in column.counts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,13 @@ _KINDS = {
     "boolean": "categorical",
     "text": "text",
     "timestamp": "timestamp",
+    "embedding": "embedding",
 }
+_LIST = re.compile(r"(\w+)(\(.*\))?\[\d*\]")
+_ALIKE = 0.99
+"""Share of the lists of a column, at least, that must have the same length for it to be an embedding."""
+LONGEST = 4_096
+"""Numbers of an embedding, at most."""
 
 
 class Rows:
@@ -82,6 +90,7 @@ class Rows:
             self.features = tuple(self._find_features())
             self._details = self._detail_paths()
             self._load(since, until)
+            self.features = tuple(map(self._sized, self.features))
             self.classes = self._find_classes()
             if model.task == "multiclass":
                 # Probabilities stand in the order of the classes; without one for each they say nothing.
@@ -202,7 +211,26 @@ class Rows:
             return Feature(name, path, "timestamp", f"time stamps ({kind}), watched by their age in seconds")
         if kind == "UUID":
             return Feature(name, path, "text", "identifiers, watched by their length")
+        items = _LIST.fullmatch(kind)
+        if items and items[1] in _NUMBERS:
+            return Feature(name, path, "embedding", f"lists of numbers ({kind})")
         return Feature(name, path, None, f"{kind} is not watched")
+
+    def _sized(self, feature: Feature) -> Feature:
+        """An embedding with its length, or why it is none; any other feature as it is."""
+        if feature.kind != "embedding":
+            return feature
+        length = f"len(try_cast({sql.name(f'f {feature.name}')} AS DOUBLE[]))"
+        found = self._fetch(
+            f"SELECT {length} AS own, count(*) AS n, sum(count(*)) OVER () FROM rows WHERE own IS NOT NULL "
+            "GROUP BY own ORDER BY n DESC, own LIMIT 1"
+        )
+        size, rows, total = found[0] if found else (0, 0, 0)
+        if not 2 <= size <= LONGEST:
+            return replace(feature, kind=None, note=f"{feature.note}, of which none has 2 to {LONGEST} items")
+        if rows < _ALIKE * total and not feature.sure:
+            return replace(feature, kind=None, note=f"{feature.note} of different lengths")
+        return replace(feature, size=size, note=f"{feature.note}, {size} each, watched by norm and centroid")
 
     def _load(self, since: int | None, until: int | None) -> None:
         """Make the table `rows`; where a line is malformed or a value does not fit, read all as text."""

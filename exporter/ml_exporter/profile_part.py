@@ -20,7 +20,7 @@ class Feature:
     """A feature as the data has it, and in `note` why it was taken for that.
 
     `kind` is numeric, categorical, text or timestamp, None where it is not watched; `sure` where the
-    configuration says so.
+    configuration says so; `size` is the length of an embedding.
     """
 
     name: str
@@ -28,11 +28,15 @@ class Feature:
     kind: str | None
     note: str
     sure: bool = False
+    size: int = 0
 
     @property
     def number(self) -> str:
-        """The expression of its numbers on the table `rows`: of a text its length in characters."""
+        """The expression of its numbers on the table `rows`: of a text its length, of an embedding its norm."""
         own = sql.name(f"f {self.name}")
+        if self.kind == "embedding":
+            # What is there and is no such list is no number.
+            return f"CASE WHEN {own} IS NOT NULL THEN coalesce({sql.norm(own, self.size)}, 'nan'::DOUBLE) END"
         return sql.characters(own) if self.kind == "text" else own
 
 
@@ -92,6 +96,18 @@ class Part:
         """Numbers of a feature, shape (n,), and where they are missing; NaN is what is no number."""
         column = self._column(feature.number)
         return np.asarray(np.ma.filled(column, np.nan), np.float64), np.ma.getmaskarray(column)
+
+    def vectors(self, feature: Feature, limit: int) -> tuple[FloatArray, IntArray]:
+        """Up to about so many finite vectors of an embedding, shape (n, size), and their ascending times."""
+        own = sql.name(f"f {feature.name}")
+        every = max(1, -(-len(self) // limit))
+        rows = f"rows WHERE {self._where} AND rowid % {every} = 0 AND isfinite({feature.number})"
+        vector = sql.vector(own, feature.size)
+        found = self._table.query(f"SELECT unnest({vector}) AS value FROM {rows}")["value"]
+        values = np.asarray(np.ma.filled(found, np.nan), np.float64).reshape(-1, feature.size)
+        times = np.asarray(self._table.query(f"SELECT time AS value FROM {rows}")["value"], np.int64)
+        order = np.argsort(times, kind="stable")
+        return values[order], times[order]
 
     def category_codes(self, feature: Feature, values: Sequence[str]) -> IntArray:
         """Codes of a categorical feature in a list of values, shape (n,); see `sql.category`."""

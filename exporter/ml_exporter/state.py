@@ -119,7 +119,8 @@ class ModelState:
         segments = len(self.segments), max((slots.size + 2 for slots in self.segments.values()), default=0)
         watch = Watch(self.model.detectors, self.model.tol, layout, self.task)
         judging, model = Judging(self.task, layout, *segments), self.model
-        return VersionState(judging, watch, self.steps, born, model.kept_panes, model.joint_window)
+        alert = model.windows.index(model.alert_window)
+        return VersionState(judging, watch, self.steps, born, model.kept_panes, model.joint_window, alert)
 
     def slot(self, name: str) -> str:
         """Return the name under which a version is counted."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ml_exporter.concept import Watch
+from ml_exporter.embeddings import vector_shape
 from ml_exporter.groups import Counts
 from ml_exporter.hours import Hours, by_hour
 from ml_exporter.judged import Judged
@@ -34,6 +35,7 @@ class VersionState:
         born: float,
         kept: Sequence[int] | None = None,
         joint: int | None = None,
+        alert: int = 0,
     ) -> None:
         self.judging = judging
         self.layout = layout = judging.layout
@@ -44,8 +46,9 @@ class VersionState:
             "inputs": input_shape(layout.size, len(layout.cells), layout.estimated),
             "judged": judging.shape,
             "joint": layout.coding.shape if layout.coding and joint is not None else Shape({}),
+            "vectors": vector_shape(layout.embeddings),
         }
-        # Columns together are of interest in one window only, and not since ever.
+        # Columns together and vectors are of interest in one window only, and not since ever.
         self.totals = {kind: Tally.zeros(self.shapes[kind]) for kind in ("inputs", "judged")}
         own = {"inputs": kept or [PANES] * len(steps)}
         self.panes = {
@@ -58,13 +61,14 @@ class VersionState:
         self.hours = hours_of(judging.task)
         self.watch = watch
         self._steps = steps
-        self._joint = joint
+        self._only = {"joint": joint, "vectors": alert}
 
     def add_inputs(self, counts: Counts) -> None:
         """Merge what reading predictions has counted."""
         self._add("inputs", counts)
-        for (window, pane), tally in counts.joint.items():
-            self.panes["joint"][window].add(pane, tally)
+        for kind, found in (("joint", counts.joint), ("vectors", counts.vectors)):
+            for (window, pane), tally in found.items():
+                self.panes[kind][window].add(pane, tally)
         self.hours.add(counts.hours, INPUT_HOURS)
 
     def judge(self, rows: Judged, clock: int) -> None:
@@ -96,7 +100,7 @@ class VersionState:
 
     def prune(self, clock: int, judged_clock: int) -> None:
         """Forget what no window from the clocks on can reach."""
-        for kind, time in (("inputs", clock), ("judged", judged_clock), ("joint", clock)):
+        for kind, time in (("inputs", clock), ("judged", judged_clock), ("joint", clock), ("vectors", clock)):
             for panes in self.panes[kind]:
                 panes.prune(time)
         self.hours.prune(judged_clock)
@@ -137,7 +141,7 @@ class VersionState:
             return True
         if window not in windows or not task or not (profile or kind == "judged"):
             return False
-        if kind == "joint" and windows.index(window) != self._joint:
+        if kind in self._only and windows.index(window) != self._only[kind]:
             return False
         panes = self.panes[kind][windows.index(window)]
         panes.put(pane, _read(self.shapes[kind], data, task, profile))

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from ml_exporter.burn import budgets, limits
 from ml_exporter.config import Model
-from ml_exporter.drift import PREVIOUS, Column, methods_of, references_of
+from ml_exporter.drift import PREVIOUS, REFERENCE, Column, methods_of, references_of
+from ml_exporter.embeddings import CENTROID
 from ml_exporter.health import limits_of
 from ml_exporter.layout import Layout
 from ml_exporter.limits import columns_of, drift_limits
@@ -72,3 +73,6 @@ def _limits(families: Families, model: Model, known: Mapping[str, Column]) -> No
             for reference in references_of(model):
                 if limit is not None and (name != "label" or reference != PREVIOUS):
                     families.add("ml_drift_limit", (model.name, name, method.name, window, reference), limit)
+        if (name, CENTROID) in limits:
+            labels = (model.name, name, CENTROID, window, REFERENCE)
+            families.add("ml_drift_limit", labels, limits[name, CENTROID])

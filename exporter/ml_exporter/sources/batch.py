@@ -16,7 +16,7 @@ NEGATIVE, POSITIVE, ABSENT, INVALID = 0, 1, -1, -2
 """Codes of classes: the first two (all that a binary model has), none given, and a value that is none."""
 
 
-Source: TypeAlias = Literal["number", "text", "timestamp"]
+Source: TypeAlias = Literal["number", "text", "timestamp", "embedding"]
 """What the number of a numeric column is made of."""
 
 BINARY_CLASSES = ("negative", "positive")
@@ -61,6 +61,22 @@ class Numbers:
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """Vectors of some of n rows, shape (k, d): `place` has those of each row, -1 where it has none here.
+
+    Each of them stands for `weight` rows.
+    """
+
+    values: FloatArray
+    place: IntArray
+    weight: int
+
+    def take(self, rows: BoolArray) -> Vectors:
+        """Those of the rows where `rows` is true."""
+        return Vectors(self.values, self.place[rows], self.weight)
+
+
+@dataclass(frozen=True)
 class Predictions:
     """n accepted predictions.
 
@@ -72,7 +88,8 @@ class Predictions:
     labels being codes into `class_names`, one more for a class that is not among them. `segments`
     has those that are no categories: codes into the values given, then "other" and "missing".
     `lengths` of texts are in characters, `ages` of time stamps in seconds; `differing` is true where a
-    text does not match the pattern that its column has.
+    text does not match the pattern that its column has. `norms` are those of embeddings, `vectors` some
+    of these.
     """
 
     ids: np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -93,6 +110,8 @@ class Predictions:
     lengths: Mapping[str, Numbers] = field(default_factory=dict)
     ages: Mapping[str, Numbers] = field(default_factory=dict)
     differing: Mapping[str, BoolArray] = field(default_factory=dict)
+    norms: Mapping[str, Numbers] = field(default_factory=dict)
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.times.size)
@@ -118,15 +137,24 @@ class Predictions:
             {name: column.take(rows) for name, column in self.lengths.items()},
             {name: column.take(rows) for name, column in self.ages.items()},
             {name: found[rows] for name, found in self.differing.items()},
+            {name: column.take(rows) for name, column in self.norms.items()},
+            {name: found.take(rows) for name, found in self.vectors.items()},
         )
 
     def derived(self, source: Source) -> Mapping[str, Numbers]:
         """The columns whose numbers are those of the record, or come from a text or a time stamp."""
-        return {"number": self.numbers, "text": self.lengths, "timestamp": self.ages}[source]
+        return {
+            "number": self.numbers,
+            "text": self.lengths,
+            "timestamp": self.ages,
+            "embedding": self.norms,
+        }[source]
 
     def without_features(self) -> Predictions:
         """The same rows without what is only counted, which is most of what a block has."""
-        return replace(self, numbers={}, categories={}, lengths={}, ages={}, differing={})
+        return replace(
+            self, numbers={}, categories={}, lengths={}, ages={}, differing={}, norms={}, vectors={}
+        )
 
 
 @dataclass(frozen=True)

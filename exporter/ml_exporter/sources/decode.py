@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_exporter.sources import outcomes, sql
 from ml_exporter.sources.answers import AnswerForm
-from ml_exporter.sources.batch import Labels, Numbers, Outcomes, Predictions
+from ml_exporter.sources.batch import Labels, Numbers, Outcomes, Predictions, Vectors
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.database import Database
 from ml_exporter.sources.formats import READERS
@@ -24,6 +24,8 @@ from ml_exporter.sources.outcomes import Letter
 from ml_exporter.sources.reader import Columns, Reader
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
+VECTORS = 1_000
+"""Of so many rows of a block, about, the whole vectors of embeddings are looked at."""
 VERSION_CODES = 64
 """So many versions are told apart; all others are "other"."""
 SEGMENT_CODES = 250
@@ -51,7 +53,8 @@ class PredictionDecoder:
     no categories to their paths; `versions` are names that are known beforehand; `database` is shared
     by decoders. Raises ValueError where the paths contradict each other. `texts` and `stamps` are as
     `numbers` and have the columns whose number is a text's length, or a time stamp's age; `patterns` has a
-    regular expression (of RE2) for each column of text whose values must match it. Not for use by two
+    regular expression (of RE2) for each column of text whose values must match it; `lists` has path and
+    length of columns of embeddings. Not for use by two
     threads at once.
     """
 
@@ -69,6 +72,7 @@ class PredictionDecoder:
         texts: Mapping[str, str] = {},
         stamps: Mapping[str, str] = {},
         patterns: Mapping[str, str] = {},
+        lists: Mapping[str, tuple[str, int]] = {},
     ) -> None:
         self._fields = fields
         self._answers = answers
@@ -76,14 +80,15 @@ class PredictionDecoder:
         self._texts = dict(texts)
         self._stamps = dict(stamps)
         self._patterns = dict(patterns)
+        self._lists = dict(lists)
         self._categories = dict(categories)
         self._values = values
         self._versions = Names(fields.version, versions, VERSION_CODES) if fields.version else None
         self._segments = {name: Names(path, (), SEGMENT_CODES) for name, path in segments.items()}
         self._types = self._column_types()
-        lists = {f"c {name}": values[name] for name in categories}
+        enumerations = {f"c {name}": values[name] for name in categories}
         times = [*_times(fields), *self._stamps.values()]
-        self._reader = READERS[form](self._types, times, lists, database)
+        self._reader = READERS[form](self._types, times, enumerations, database)
         self._select = self._expressions()
         self._reasons: IntArray = np.zeros(0, np.int64)
         self.ahead = 0
@@ -122,7 +127,8 @@ class PredictionDecoder:
         columns = (self._categories, self._texts, self._stamps)
         types = {path: "DOUBLE" for path in numbers if path}
         types |= {path: "VARCHAR" for path in texts if path}
-        return types | {path: "VARCHAR" for paths in columns for path in paths.values()}
+        types |= {path: "VARCHAR" for paths in columns for path in paths.values()}
+        return types | {path: "VARCHAR" for path, _ in self._lists.values()}
 
     def _expressions(self) -> dict[str, str]:
         fields, column = self._fields, self._reader.column
@@ -148,6 +154,9 @@ class PredictionDecoder:
         for name, path in self._stamps.items():
             select[f"a {name}"] = sql.age(time(self._fields.timestamp or ""), time(path))
             select[f"t {name}"] = f"{column(path)} IS NOT NULL"
+        for name, (path, size) in self._lists.items():
+            select[f"v {name}"] = sql.norm(column(path), size)
+            select[f"w {name}"] = f"{column(path)} IS NOT NULL"
         for name, path in ({**self._categories, **self._texts}).items():
             if name in self._patterns:
                 select[f"r {name}"] = sql.differs(column(path), self._patterns[name])
@@ -214,9 +223,22 @@ class PredictionDecoder:
             answered.class_names,
             self._segment_columns(columns),
             {name: _numbers(columns[f"l {name}"], None) for name in self._texts},
-            {name: _ages(columns[f"a {name}"], columns[f"t {name}"]) for name in self._stamps},
+            {name: _derived_numbers(columns[f"a {name}"], columns[f"t {name}"]) for name in self._stamps},
             {name: columns[f"r {name}"] for name in self._patterns if f"r {name}" in columns},
+            {name: _derived_numbers(columns[f"v {name}"], columns[f"w {name}"]) for name in self._lists},
+            {name: self._vectors(columns[f"v {name}"], *own) for name, own in self._lists.items()},
         )
+
+    def _vectors(self, norms: Any, path: str, size: int) -> Vectors:
+        """Vectors of every so many rows, so that a block has not many more than a thousand."""
+        every = max(1, -(-norms.size // VECTORS))
+        there = ~np.ma.getmaskarray(norms)
+        there[np.arange(norms.size) % every > 0] = False
+        values = self._reader.vectors(path, size, every)
+        place = np.full(norms.size, -1, np.int64)
+        place[there] = np.arange(len(values))
+        place[~np.isfinite(np.ma.filled(norms, np.nan))] = -1
+        return Vectors(values, place, every)
 
 
 class LabelDecoder:
@@ -299,7 +321,7 @@ def _numbers(column: Any, wrong: BoolArray | None) -> Numbers:
     return Numbers(column.filled(np.nan), absent if wrong is None else absent & ~wrong, wrong)
 
 
-def _ages(column: Any, given: BoolArray) -> Numbers:
-    """Return ages where there is a time stamp; what is there and is none has a wrong type."""
+def _derived_numbers(column: Any, given: BoolArray) -> Numbers:
+    """Return numbers made of something else; where that is there and gives none, its type is wrong."""
     wrong = np.ma.getmaskarray(column) & given
     return _numbers(column, wrong if wrong.any() else None)

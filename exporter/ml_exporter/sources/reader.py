@@ -11,7 +11,7 @@ import numpy as np
 from ml_exporter.sources import sql
 from ml_exporter.sources.blocks import Block
 from ml_exporter.sources.database import Database
-from ml_exporter.stats.arrays import BoolArray
+from ml_exporter.stats.arrays import BoolArray, FloatArray
 
 Columns: TypeAlias = Mapping[str, Any]
 """Arrays by name, one element for each record; NULL is masked."""
@@ -100,6 +100,14 @@ class Reader(ABC):
         present = {key: f"{self.column(path)} IS NOT NULL" for key, path in paths.items()}
         found = renamed(present, self._query(f"SELECT {aliased(present)} FROM {relation}"))
         return {key: null[key] & found[key] for key in paths}
+
+    def vectors(self, path: str, size: int, every: int) -> FloatArray:
+        """Return the lists of numbers at a path, shape (k, size), of every so many rows that have one."""
+        numbered = f"SELECT {self.column(path)} AS own, row_number() OVER () - 1 AS number"
+        rows = f"({numbered} FROM {self._relation({path: 'VARCHAR'}, strict=False)})"
+        value = f"unnest({sql.vector('own', size)}) AS value"
+        found = self._query(f"SELECT {value} FROM {rows} WHERE number % {every} = 0")["value"]
+        return np.asarray(np.ma.filled(found, np.nan), np.float64).reshape(-1, size)
 
     def _named(self, expressions: Mapping[str, str], times: Mapping[str, str]) -> str:
         """Return what to select from a file so that paths and their time stamps have our names."""

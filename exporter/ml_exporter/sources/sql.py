@@ -212,6 +212,17 @@ def age(now: str, time: str) -> str:
     return f"({now} - {time}) / 1e6"
 
 
+def vector(expression: str, size: int) -> str:
+    """Return the list of numbers that a text is, NULL where it is none or has not so many items."""
+    return f"try_cast({expression} AS DOUBLE[{size}])::DOUBLE[]"
+
+
+def norm(expression: str, size: int) -> str:
+    """Return the Euclidean norm of a list of so many numbers, NaN where one of them is missing."""
+    squares = f"list_transform({vector(expression, size)}, lambda x: coalesce(x * x, 'nan'::DOUBLE))"
+    return f"sqrt(list_aggregate({squares}, 'sum'))"
+
+
 def differs(expression: str, pattern: str) -> str:
     """Return whether a text is there and the whole of it does not match a regular expression (of RE2)."""
     return f"coalesce(NOT regexp_full_match({expression}, {text(pattern)}), false)"

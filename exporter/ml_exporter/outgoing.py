@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
+
+from ml_exporter.web.server import is_loopback
 
 _SECRET_BYTES = 64 << 10
 _CHUNK_BYTES = 1 << 16
@@ -42,6 +45,11 @@ def own_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def proxies(url: str) -> dict[str, str] | None:
+    """Return what keeps a request to this machine from the environment's proxy; None for other machines."""
+    return {"http": "", "https": ""} if is_loopback(urlsplit(url).hostname or "") else None
+
+
 def fetch(
     url: str, *, headers: dict[str, str], params: dict[str, str] | None = None, seconds: float, limit: int
 ) -> tuple[int, bytes]:
@@ -53,6 +61,7 @@ def fetch(
             headers=headers,
             timeout=(_CONNECT_SECONDS, seconds),
             auth=None if "Authorization" not in headers else own_headers,
+            proxies=proxies(url),
             allow_redirects=False,
             stream=True,
         ) as answer:

@@ -153,6 +153,24 @@ def test_alerts_of_one_incident_make_one_request(make: Make, server: Outside) ->
     assert len(server.got) == 1
 
 
+def test_a_flood_of_alerts_is_one_incident_of_some_of_them(make: Make, server: Outside) -> None:
+    server.answers = [500]
+    world = make()
+    world.notify(*(alert(number=str(number)) for number in range(300)))
+    world.notify(*(alert(number=str(number)) for number in range(250, 350)))
+    [waiting] = world.incidents.waiting(world.now + DAY)
+    assert [one.labels["number"] for one in waiting.alerts] == [str(number) for number in range(300, 350)]
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    make: Make, server: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    make().notify()
+    assert len(server.got) == 1
+
+
 @pytest.mark.parametrize(
     "more",
     [{"action": "none"}, {"model": "no-hook"}, {"model": "of-somebody-else"}],

@@ -93,8 +93,8 @@ class Incidents:
                     values,
                 )
             else:
-                merged = {alert.fingerprint: alert for alert in (*_read(row[1]), *alerts)}
-                text = _written([*merged.values()][-_MOST_ALERTS:])
+                merged = {frozenset(alert.labels.items()): alert for alert in (*_read(row[1]), *alerts)}
+                text = _written([*merged.values()])
                 database.execute("UPDATE incidents SET alerts = ? WHERE id = ?", (text, row[0]))
 
     def waiting(self, until: float) -> list[Incident]:
@@ -179,7 +179,7 @@ class Incidents:
 
 
 def _written(alerts: Sequence[Alert]) -> str:
-    return json.dumps([alert.model_dump(by_alias=True) for alert in alerts])
+    return json.dumps([alert.model_dump(by_alias=True) for alert in alerts[-_MOST_ALERTS:]])
 
 
 def _read(text: str) -> tuple[Alert, ...]:

@@ -23,7 +23,6 @@ class Alert(BaseModel):
     annotations: dict[Text, Text] = {}
     starts_at: Text = Field(default="", alias="startsAt")
     generator_url: Text = Field(default="", alias="generatorURL")
-    fingerprint: Text = ""
 
     @property
     def asks(self) -> bool:

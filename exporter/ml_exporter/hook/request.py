@@ -16,7 +16,7 @@ from ml_exporter.config_model import Model, Retrain
 from ml_exporter.hook.breaches import Breach, top_columns
 from ml_exporter.hook.incidents import Incident
 from ml_exporter.hook.page import Page
-from ml_exporter.outgoing import own_headers, read_secret
+from ml_exporter.outgoing import own_headers, proxies, read_secret
 
 SIGNATURE = "X-ML-Signature"
 
@@ -70,6 +70,7 @@ def send(retrain: Retrain, body: bytes, now: float) -> tuple[Outcome, str]:
             headers=headers,
             timeout=_TIMEOUT,
             auth=own_headers if _has(headers, "Authorization") else None,
+            proxies=proxies(retrain.url),
             # A redirect would carry the secrets to another place than the one that was configured.
             allow_redirects=False,
             stream=True,

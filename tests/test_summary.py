@@ -24,7 +24,7 @@ from ml_exporter.stats.detectors import Ecusum
 from ml_exporter.stats.result import Reason, Result, Unavailable, Value
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
-from ml_exporter.troubles import drifting
+from ml_exporter.troubles_columns import drifting
 from ml_exporter.web.pages import StatusPage
 from ml_exporter.web.status import ModelStatus, Shift, Status
 from ml_exporter.words import REASONS, duration, listed, number, percent, plural, size
@@ -279,14 +279,6 @@ def test_columns_that_are_gone_or_constant(calm: Snapshot) -> None:
     )
 
 
-def test_features_that_no_profile_knows(calm: Snapshot) -> None:
-    found = said(with_report(calm, unexpected=("scheduled_hour",)))
-    assert found["Unexpected features"][:2] == (
-        "notice",
-        "The log has features that no profile knows: scheduled_hour.",
-    )
-
-
 def test_checks_that_fail_too_often_are_named(calm: Snapshot) -> None:
     found = with_limits(calm, drift=None, health=0.0)
     level, text, alert = said(found)["Inputs are not as expected"]
@@ -314,6 +306,20 @@ def test_predictions_that_stopped(calm: Snapshot) -> None:
         "MLNoPredictions",
     )
     assert said(with_report(calm, accounts=Accounts()))["No predictions"][0] == "failing"
+
+
+@pytest.mark.parametrize(("refused", "told"), [(9, False), (10, True), (20, True)])
+def test_lines_that_were_refused(calm: Snapshot, refused: int, told: bool) -> None:
+    lines = {"predictions": {"accepted": 900, "malformed": refused - 1, "no_id": 1}}
+    time = calm.reports[0][0].time
+    found = said(with_report(calm, accounts=Accounts(lines=lines, newest=time)))
+    assert ("Lines have been refused" in found) is told
+    if refused == 20:
+        assert found["Lines have been refused"] == (
+            "notice",
+            "2.2 % of 920 lines of the predictions log since the first; most often: malformed.",
+            "MLRowsRejected",
+        )
 
 
 def test_labels_that_stopped(calm: Snapshot) -> None:
@@ -419,7 +425,8 @@ def test_alerts_that_are_named_exist() -> None:
         path.read_text(encoding="utf-8") for path in (REPOSITORY / "prometheus/rules").glob("*.yml")
     )
     rules = set(re.findall(r"alert: (\w+)", text))
-    source = (REPOSITORY / "exporter/ml_exporter/troubles.py").read_text(encoding="utf-8")
+    files = (REPOSITORY / "exporter/ml_exporter").glob("troubles*.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     named = set(re.findall(r'"(ML\w+)"', source))
     assert len(named) > 15
     assert named <= rules
@@ -475,8 +482,8 @@ def test_columns_that_no_profile_knows_are_named(calm: Snapshot) -> None:
     found = said(with_report(calm, unexpected=("betrag", "<b>", "c", "d", "e")))
     assert found == {
         "Columns are new in the log": (
-            "notice",
+            "warning",
             "The log has columns that no profile knows: betrag, <b>, c and 2 more.",
-            "",
+            "MLSchemaChanged",
         )
     }

@@ -11,7 +11,8 @@ from ml_exporter.metrics.health import unavailable, unavailable_columns
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.summary_columns import drifted_columns, exceeded_checks, worst_failures, worst_shifts
 from ml_exporter.summary_quality import labels_of, measures, others, versions
-from ml_exporter.troubles import alert_window, champion_of, drifting, failing, troubles
+from ml_exporter.troubles import alert_window, champion_of, troubles
+from ml_exporter.troubles_columns import drifting, failing
 from ml_exporter.web.status import (
     LEVELS,
     Level,

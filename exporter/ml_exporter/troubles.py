@@ -5,26 +5,25 @@ The rules wait until something has lasted; here it shows at once. Severities are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from ml_exporter.config_model import Model, Target
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.stats.result import Result, Unavailable, Value
-from ml_exporter.web.status import Failure, Level, Shift, Trouble
+from ml_exporter.troubles_columns import schema, together, unexpected
+from ml_exporter.web.status import Level, Trouble
 from ml_exporter.words import REASONS, duration, listed, number, percent, plural
 
-_NAMED = 3
-"""How many columns a sentence names."""
 _DECIDING = ("accuracy", "log_loss", "brier_score", "mean_absolute_error", "mean_squared_error")
 """Metrics whose bounds hold at every look."""
-_ALERTS = {"score": "MLPredictionDrift", "prediction": "MLPredictionDrift", "label": "MLLabelDrift"}
-_DRIFTED = {"MLPredictionDrift": "Answers have drifted", "MLLabelDrift": "Labels have drifted"}
+_FEW, _SHARE = 10, 0.01
+"""So many refused lines, and so large a share of them, are worth a word."""
 _DAY = 86_400.0
 
 
 def troubles(report: ModelReport, sources: Iterable[SourceStatus]) -> Iterator[Trouble]:
-    """What is wrong with a model and with its logs, but for columns: `drifting` and `failing` tell of these."""
+    """What is wrong with a model and with its logs, but for single columns' drift and failed checks."""
     yield from _logs(report.model, sources)
     yield from _traffic(report)
     champion = champion_of(report)
@@ -33,11 +32,12 @@ def troubles(report: ModelReport, sources: Iterable[SourceStatus]) -> Iterator[T
         yield from _quality(report.model, champion, window)
         yield from _concept(champion)
         yield from _labels(report.model, window)
-        yield from _together(report.model, window)
-        yield from _columns(window)
+        yield from together(report.model, window)
+        yield from schema(window)
         yield from _calibration(report.model, window)
         yield from _segments(report.model, window)
-    yield from _unexpected(report)
+    yield from unexpected(report)
+    yield from _refused(report)
     yield from _season(report)
     yield from _versions(report)
 
@@ -54,35 +54,6 @@ def own_troubles(not_ready: str | None, reload_successful: bool, dropped: int) -
             f"{plural(dropped, 'series is', 'series are')} left out of the metrics to stay within the limit."
         )
         yield Trouble("warning", "Columns are not exported", text, "MLSeriesDropped")
-
-
-def drifting(shifts: Sequence[Shift], window: str) -> Iterator[Trouble]:
-    """What is to be said of the columns that drift, worst first: inputs, answers and labels apart."""
-    groups: dict[str, dict[str, Shift]] = {}
-    for shift in shifts:
-        groups.setdefault(_ALERTS.get(shift.column, "MLModelDrift"), {}).setdefault(shift.column, shift)
-    for alert, columns in groups.items():
-        said = listed(
-            f"{shift.column} ({shift.method} {number(shift.value)}, limit {shift.limit or 0.0:g})"
-            for shift in list(columns.values())[:_NAMED]
-        )
-        more = f"; {plural(len(columns) - _NAMED, 'more column')}" if len(columns) > _NAMED else ""
-        inputs = "A column has drifted" if len(columns) == 1 else f"{len(columns)} columns have drifted"
-        text = f"Over {window}, beyond limit and noise: {said}{more}."
-        yield Trouble("warning", _DRIFTED.get(alert, inputs), text, alert)
-
-
-def failing(failures: Sequence[Failure], window: str) -> Iterator[Trouble]:
-    """What is to be said of the checks of columns that fail too often, worst first."""
-    if not failures:
-        return
-    said = listed(
-        f"{found.column} {found.check.replace('_', ' ')} {percent(found.share)} (limit {percent(found.limit or 0.0)})"
-        for found in failures[:_NAMED]
-    )
-    more = f"; {plural(len(failures) - _NAMED, 'more')}" if len(failures) > _NAMED else ""
-    text = f"Over {window}: {said}{more}."
-    yield Trouble("warning", "Inputs are not as expected", text, "MLInputViolations")
 
 
 def champion_of(report: ModelReport) -> VersionReport | None:
@@ -118,6 +89,20 @@ def _traffic(report: ModelReport) -> Iterator[Trouble]:
     elif report.time - newest > limit:
         text = f"The newest is {duration(report.time - newest)} old; the limit is {duration(limit)}."
         yield Trouble("failing", "No predictions", text, "MLNoPredictions")
+
+
+def _refused(report: ModelReport) -> Iterator[Trouble]:
+    """Counts since ever cannot tell whether it still goes on, so this is for information."""
+    for source, outcomes in report.accounts.lines.items():
+        rejected = {name: count for name, count in outcomes.items() if name != "accepted" and count}
+        refused, lines = sum(rejected.values()), sum(outcomes.values())
+        if refused >= _FEW and refused > _SHARE * lines:
+            worst = max(rejected, key=lambda name: rejected[name])
+            text = (
+                f"{percent(refused / lines)} of {plural(lines, 'line')} of the {source} log since the first; "
+                f"most often: {worst.replace('_', ' ')}."
+            )
+            yield Trouble("notice", "Lines have been refused", text, "MLRowsRejected")
 
 
 def _quality(model: Model, champion: VersionReport, window: WindowReport) -> Iterator[Trouble]:
@@ -175,46 +160,6 @@ def _labels(model: Model, window: WindowReport) -> Iterator[Trouble]:
     if model.labels and model.labels.silence == "unknown" and found.mature and not found.labelled:
         text = f"None of {plural(found.mature, 'mature prediction')} over {window.window.name} has one."
         yield Trouble("warning", "No labels arrive", text, "MLLabelsStopped")
-
-
-def _together(model: Model, window: WindowReport) -> Iterator[Trouble]:
-    for drift in window.joint:
-        limit, result = model.multivariate_limit(drift.method), drift.result
-        if limit is None or drift.noise is None or not isinstance(result, Value):
-            continue
-        if result.value > max(limit, drift.noise):
-            text = (
-                f"By {drift.method.replace('_', ' ')} they are at {number(result.value)} over "
-                f"{window.window.name}; the limit is {limit:g}, and {number(drift.noise)} is noise."
-            )
-            yield Trouble("warning", "Columns do not go together as they did", text)
-
-
-def _columns(window: WindowReport) -> Iterator[Trouble]:
-    where = f"over {window.window.name}"
-    if window.absent:
-        text = f"No row {where} has {_named(window.absent)}."
-        yield Trouble("warning", "Columns are gone from the log", text, "MLInputViolations")
-    if window.health is not None and window.health.constants:
-        text = f"Each row {where} has the same value in {_named(window.health.constants)}."
-        yield Trouble("notice", "Columns have become constant", text)
-
-
-def _unexpected(report: ModelReport) -> Iterator[Trouble]:
-    if report.unexpected:
-        text = f"The log has features that no profile knows: {_named(report.unexpected)}."
-        yield Trouble("notice", "Unexpected features", text)
-
-
-def _named(columns: Sequence[str]) -> str:
-    more = [f"{len(columns) - _NAMED} more"] if len(columns) > _NAMED else []
-    return listed([*columns[:_NAMED], *more])
-
-
-def _unexpected(report: ModelReport) -> Iterator[Trouble]:
-    if report.unexpected:
-        text = f"The log has columns that no profile knows: {_named(report.unexpected)}."
-        yield Trouble("notice", "Columns are new in the log", text)
 
 
 def _calibration(model: Model, window: WindowReport) -> Iterator[Trouble]:

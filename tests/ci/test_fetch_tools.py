@@ -73,6 +73,32 @@ def test_an_unreachable_archive_is_told_with_what_apt_said(machine: Machine) -> 
     assert not (machine.clone / ".tools" / "bin").exists()
 
 
+def test_without_the_browser_the_rest_is_fetched(machine: Machine) -> None:
+    for name in ("chmod", "mv", "ln"):
+        (machine.bin / name).symlink_to(shutil.which(name) or name)
+    machine.add(
+        "apt-get",
+        """case " $* " in
+          *" download "*chromium*) echo "E: chromium is too large" >&2; exit 100 ;;
+          *" download "*) : >prometheus.deb ;;
+        esac""",
+    )
+    programs = " ".join(SERVERS)
+    machine.add(
+        "dpkg-deb",
+        f"""mkdir -p "$3/usr/bin" "$3/usr/share/prometheus"
+        for name in {programs}; do echo '#!/bin/bash' >"$3/usr/bin/$name"; chmod 755 "$3/usr/bin/$name"; done""",
+    )
+    (machine.bin / "env").symlink_to(shutil.which("env") or "env")
+    done = machine.fetch("--chromium")
+    assert done.returncode == 1
+    assert "could not fetch chromium (see above); install chromium or try again" in done.stderr
+    assert "E: chromium is too large" in done.stderr
+    assert "these are missing, or do not run: chromium" in done.stderr
+    found = {path.name for path in (machine.clone / ".tools/bin").iterdir()}
+    assert found == {"prometheus", "promtool", "alertmanager", "amtool"}
+
+
 def test_apt_leaves_the_machines_lists_and_hooks_alone(machine: Machine) -> None:
     machine.add("apt-get", "exit 100")
     machine.add("dpkg-deb", "exit 0")

@@ -48,7 +48,8 @@ class Expected:
 
     `text` finds `value`, `limit` (1 where a value is told as a multiple of it) and `n` in the
     description; `labels` are those besides the ones that each alert on a model has; `judged` alerts are on
-    a version and a window; `below` tells on which side of the limit the value is wrong.
+    a version and a window; `below` tells on which side of the limit the value is wrong; `dashboard` is where it
+    leads.
     """
 
     fault: str
@@ -58,6 +59,7 @@ class Expected:
     labels: Mapping[str, str] = field(default_factory=dict)
     judged: bool = True
     below: bool = False
+    dashboard: str = "ml-model"
 
     @property
     def model(self) -> str:
@@ -102,6 +104,7 @@ EXPECTED = (
         "MLModelDrift",
         "warning",
         r"Most of all distance \((?P<value>[\d.]+) times its limit\b.*; n about (?P<n>\d+)\.$",
+        dashboard="ml-drift",
     ),
     Expected(
         "missing",
@@ -109,6 +112,7 @@ EXPECTED = (
         "warning",
         r"(?P<value>[\d.]+)% missing, limit (?P<limit>10)%, n about (?P<n>\d+)\.$",
         {"column": "mean_dep_delay", "check": "missing"},
+        dashboard="ml-drift",
     ),
     Expected(
         "label-stop",

@@ -125,7 +125,7 @@ def test_a_fault_brings_its_page(broken: Stack, expected: Expected) -> None:
     assert pages, "\n".join(map(str, broken.pages()))
     assert {(page.receiver, page.path) for page in pages} == {expected.receiver()}
     about = {"job": "ml_exporter", "instance": broken.instance, "model": expected.model}
-    check_links(pages[0], "ml-model", about)
+    check_links(pages[0], expected.dashboard, about)
     value, limit, n = numbers(expected.text, pages[0].annotations["description"])
     assert (value < limit) if expected.below else (value > limit)
     assert n >= 100
@@ -175,7 +175,7 @@ def test_a_killed_exporter_pages_once(killed: Killed) -> None:
     assert (page.receiver, page.path) == ("pages", "/pages")
     where = {"job": "ml_exporter", "instance": stack.instance}
     assert page.labels == {"alertname": DOWN, "severity": "critical", **where}
-    check_links(page, "ml-fleet", where)
+    check_links(page, "ml-exporter", where)
     description = page.annotations["description"]
     assert f"cannot scrape {stack.instance} (job ml_exporter): up is 0, limit 1" in description
 

@@ -75,12 +75,14 @@ def configure(folder: Path, team: str, visitor: bool) -> Path:
 
 
 def post(port: int, path: str, body: bytes = b"", method: str = "POST") -> tuple[int, bytes]:
-    """Ask once."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    """Ask once; status 0 where there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 0, repr(error).encode()
     finally:
         connection.close()
 
@@ -315,11 +317,8 @@ def run(folder: Path, minutes: float, rate: int) -> list[str]:
 def live(life: Life, templates: list[bytes], labels: list[bool | None], minutes: float, rate: int) -> None:
     """Do all of it side by side, for so many minutes."""
     for _ in range(120):
-        try:
-            if post(life.port, "/-/ready", method="GET")[0] == 200:
-                break
-        except OSError:
-            pass
+        if post(life.port, "/-/ready", method="GET")[0] == 200:
+            break
         time.sleep(0.5)
     works = [
         threading.Thread(target=write, args=(life, templates, labels, rate)),
@@ -341,8 +340,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "var/soak")
     flags = parser.parse_args()
     problems = run(flags.folder.absolute(), flags.minutes, flags.rate)
-    for problem in problems[:20]:
-        print(f"soak: {problem}", file=sys.stderr)
+    for problem, times in Counter(problems).most_common(20):
+        print(f"soak: {problem} ({times} times)", file=sys.stderr)
     return 1 if problems else 0
 
 

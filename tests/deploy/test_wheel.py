@@ -44,11 +44,12 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_it_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     program = tmp_path / "venv/bin/ml_exporter"
-    install = [tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", wheel]
-    subprocess.run(install, check=True, timeout=280)
+    install = [tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", wheel]
+    subprocess.run(install, check=True, timeout=800)
     site = Site(tmp_path)
     site.predict(*(prediction(number, number) for number in range(30)))
     site.label(*(label(number, number) for number in range(30)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus.alert_table import alerts
 
-from ml_exporter.suggest.backtest import episodes, expanded, look_every, with_limits_of
-from ml_exporter.suggest.prometheus import AlertRule, PrometheusError, selector
+from ml_exporter.suggest.backtest import backtest, episodes, expanded, look_every, with_limits_of
+from ml_exporter.suggest.prometheus import AlertRule, PrometheusError, Rules, Series, selector
 
 
 def looks(*spans: tuple[int, int]) -> list[float]:
@@ -89,3 +89,63 @@ def test_or_cannot_be(condition: str) -> None:
 
 def test_names_of_models_cannot_break_out_of_a_selector() -> None:
     assert selector("a", model='m"} or b{x="') == 'a{model="m\\"} or b{x=\\""}'
+
+
+class Recorded:
+    """A Prometheus that has these series, and the rules that a test gives it; it remembers what is asked."""
+
+    def __init__(self, series: set[str], records: dict[str, str], *conditions: str) -> None:
+        self._series, self._records, self._conditions = series, records, conditions
+        self.asked: list[str] = []
+
+    def rules(self) -> Rules:
+        alerts = tuple(AlertRule(f"ML{n}", text, 0, 0, "") for n, text in enumerate(self._conditions))
+        return Rules(alerts, self._records)
+
+    def at(self, query: str, _moment: float) -> list[Series]:
+        return [Series({}, ((0.0, 1.0),))] if any(f"({name}[" in query for name in self._series) else []
+
+    def between(self, query: str, *_: float) -> list[Series]:
+        self.asked.append(query)
+        if "broken" in query:
+            raise PrometheusError("Prometheus: parse error")
+        return [Series({"model": "m"}, ((5.0, 1.0),))] if "fires" in query else []
+
+
+def tried(prometheus: Recorded) -> list[tuple[int, str]]:
+    """Return how often each alert would have fired, or why that cannot be told."""
+    found = backtest(prometheus, ["m"], 0, 100)["m"]
+    return [(len(verdict.firings), verdict.unjudged) for verdict in found]
+
+
+def test_alerts_are_tried_one_by_one_and_those_about_models_only() -> None:
+    prometheus = Recorded(set(), {}, "model_fires", "up == 0", "model_broken", "model_quiet")
+    assert tried(prometheus) == [(1, ""), (0, "Prometheus: parse error"), (0, "")]
+
+
+def test_what_was_recorded_is_taken_as_it_is() -> None:
+    prometheus = Recorded({"model:a:b"}, {"model:a:b": "(raw)"}, "model:a:b > 1")
+    assert (tried(prometheus), prometheus.asked) == ([(0, "")], ["model:a:b > 1"])
+
+
+def test_what_was_not_is_computed_through_all_of_its_rules() -> None:
+    records = {"model:a:b": "(model:c:d > 1)", "model:c:d": "(raw or ml_x_limit)"}
+    prometheus = Recorded(set(), records, "model:a:b > 1")
+    assert tried(prometheus) == [(0, "")]
+    assert prometheus.asked == ["((((raw or ml_x_limit @ 100.000)) > 1)) > 1"]
+
+
+def test_what_only_shows_what_is_wrong_may_be_absent() -> None:
+    prometheus = Recorded({"model:c:d"}, {"model:a:b": "(model:c:d > 1)"}, 'model:a:b{window="1h"} > 1')
+    assert (tried(prometheus), prometheus.asked) == ([(0, "")], ['model:a:b{window="1h"} > 1'])
+
+
+def test_what_cannot_be_computed_is_said() -> None:
+    records = {"model:a:b": "(raw)", "model:c:d": "(model:e:f)", "model:e:f": "(model:c:d)"}
+    prometheus = Recorded(set(), records, "rate(model:a:b[5m])", 'ALERTS{model="m"}', "model:c:d")
+    assert [why for _, why in tried(prometheus)] == [
+        "model:a:b was not recorded",
+        "ALERTS was not recorded",
+        "its recording rules need each other",
+    ]
+    assert prometheus.asked == []

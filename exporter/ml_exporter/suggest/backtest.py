@@ -128,10 +128,10 @@ class _History:
         if name not in self._known:
             seconds = max(round(self._end - self._start), 1)
             query = f"count(last_over_time({name}[{seconds}s]))"
-            parts = set(_RECORDED.findall(self._records.get(name, ""))) - {name}
-            self._known[name] = bool(self._prometheus.at(query, self._end)) or (
-                bool(parts) and all(map(self._has, parts))
-            )
+            self._known[name] = bool(self._prometheus.at(query, self._end))
+            parts = set(_RECORDED.findall(self._records.get(name, "")))
+            if parts and all(map(self._has, parts)):
+                self._known[name] = True
         return self._known[name]
 
 

@@ -112,6 +112,7 @@ dl {{ display: grid; gap: .1rem .9rem; grid-template-columns: fit-content(20rem)
 dd {{ margin: 0; min-width: 0; }}
 @media (max-width: 40rem) {{
   .models tr > :nth-child(n + 4), .measures tr > :nth-child(n + 5) {{ display: none; }}
+  .wide table:not(.models, .measures) {{ min-width: 34rem; }}
   tbody th {{ min-width: 5rem; }}
   .card {{ padding: .6rem .7rem; }}
   dl {{ grid-template-columns: 1fr; }}

@@ -30,12 +30,12 @@ fault: ## make fault NAME: break the running demo; `make fault none` heals it
 	@$(PYTHON_VENV) exporter/demo/run.py fault $(FAULTS)
 
 test: venv ## run all tests but the long ones, the linters and the type checker
-	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
+	@.ci/fetch_tools.sh --node-exporter --chromium || [ -z "$$CI" ] || { echo 'test: in CI every tool must be there' >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not long'
 
 test-long: venv ## run the tests that take minutes
-	@.ci/fetch_tools.sh --chromium || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
+	@.ci/fetch_tools.sh --node-exporter --chromium || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
 	$(PYTEST) $(SIDE_BY_SIDE) -m long
 
 bench: venv ## measure reading and scraping against a yardstick in the same run, and what memory depends on

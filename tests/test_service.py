@@ -141,7 +141,7 @@ def test_a_page_that_cannot_be_written_loses_nothing(
 
 
 def test_a_collector_that_fails_spoils_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_exporter.service.collect_self", fail)
+    monkeypatch.setattr("ml_exporter.watch.collect_self", fail)
     with running(site) as service:
         wait_for(lambda: is_ready(service))
         found = values(service)

@@ -27,20 +27,20 @@ from ml_exporter.hook.start import Options, check_access
 from ml_exporter.hook.start import build as build_hook
 from ml_exporter.profile import ProfileError
 from ml_exporter.profile_command import Wanted, compare_references, is_profile, make_profile, model_of
-from ml_exporter.service import HostPaths, Service
+from ml_exporter.service import Service
 from ml_exporter.snapshot import config_families, log_families
 from ml_exporter.state_file import StateError
 from ml_exporter.stats.distance import METHODS
 from ml_exporter.store import Store
 from ml_exporter.suggest.prometheus import Prometheus
 from ml_exporter.suggest.report import report
+from ml_exporter.watch import COLLECTORS, HostPaths
 from ml_exporter.web.app import create_app
 from ml_exporter.web.auth import Guard, unknown_users
 from ml_exporter.web.push import Push
 from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_address, serve
 from ml_exporter.web.web_config import WebFile
 
-COLLECTORS = ("host", "process", "self")
 _EVALUATE_MEMORY = "140MB"
 """Of the waiting rows; with less they take longer."""
 
@@ -119,6 +119,7 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
         help="listen beyond loopback without a password",
     )
     add("--host.proc", dest="proc", type=Path, default=Path("/proc"), metavar="DIR", help="the host's /proc")
+    add("--host.sys", dest="sys", type=Path, default=Path("/sys"), metavar="DIR", help="the host's /sys")
     add(
         "--host.root",
         dest="root",
@@ -133,7 +134,7 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
             dest=name,
             action=argparse.BooleanOptionalAction,
             default=True,
-            help=f"watch the {name}",
+            help=f"run the collector {name}",
         )
     _add_log(command)
 
@@ -279,7 +280,7 @@ def _serve(flags: argparse.Namespace) -> int:
         )
     disabled = frozenset(name for name in COLLECTORS if not getattr(flags, name))
     service = Service(
-        config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.root), disabled
+        config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.sys, flags.root), disabled
     )
     log.count_others(lambda: service.count("web"))
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())

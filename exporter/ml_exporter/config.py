@@ -61,7 +61,7 @@ _URL_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
 # Keys that are read and validated, and that nothing looks at yet.
-WITHOUT_EFFECT = ("models[].processes",)
+WITHOUT_EFFECT: tuple[str, ...] = ()
 _COLUMN_KEYS_WITHOUT_EFFECT = ("importance",)
 
 

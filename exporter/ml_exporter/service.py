@@ -8,8 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from ml_exporter import __version__
 from ml_exporter.config import Config, load
@@ -19,7 +18,6 @@ from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
 from ml_exporter.metrics import pushed
 from ml_exporter.metrics.catalogue import Families
-from ml_exporter.metrics.host import HostState, ProcessTotals, collect_host, collect_processes, collect_self
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.profile import ProfileError
 from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
@@ -28,18 +26,11 @@ from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
 from ml_exporter.troubles import own_troubles
+from ml_exporter.watch import HostPaths, Watch
 from ml_exporter.web.status import Report, Status
 
 _WATCH_SECONDS = 5.0
 _STALE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class HostPaths:
-    """Where the host's own files are, which is elsewhere in a container."""
-
-    proc: Path = Path("/proc")
-    root: Path = Path("/")
 
 
 class Service:
@@ -56,8 +47,7 @@ class Service:
         self._config = config
         self._store = store
         self._logger = logger
-        self._host = host
-        self._disabled = disabled
+        self._host_watch = Watch(host, disabled, lambda error: self._count_error("collector", error))
         self._layouts = load_layouts(config)
         # Made by the first evaluation, which waits until the state can be written.
         self._engine: Engine | None = None
@@ -72,7 +62,6 @@ class Service:
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._last_error = ""
         self._reloaded, self._reload_successful = time.time(), True
-        self._host_state, self._totals = HostState(), ProcessTotals()
         # Held while the engine changes: by a cycle, and by a reload that puts another in its place.
         self._engine_lock, self._turnstile = threading.Lock(), threading.Lock()
         self._watch_lock = threading.Lock()
@@ -273,32 +262,10 @@ class Service:
 
     def _look_around(self) -> Rendered:
         families = Families()
-        if self._config.host.enabled:
-            self._collect("host", families, self._collect_host)
-        self._collect("process", families, self._collect_processes)
-        self._collect("self", families, collect_self)
+        self._host_watch.collect(families, self._config.host)
         own.collect(families, self._vitals())
         pushed.collect(families, self.spools)
         return render(families)
-
-    def _collect(self, name: str, families: Families, collector: Callable[[Families], None]) -> None:
-        """Run one collector so that its failure spoils nothing else."""
-        if name in self._disabled:
-            return
-        started, success = time.monotonic(), True
-        try:
-            collector(families)
-        except Exception as error:
-            success = False
-            self._count_error("collector", error)
-        families.add("ml_exporter_collector_success", (name,), success)
-        families.add("ml_exporter_collector_duration_seconds", (name,), time.monotonic() - started)
-
-    def _collect_host(self, families: Families) -> None:
-        collect_host(families, proc=self._host.proc, root=self._host.root, state=self._host_state)
-
-    def _collect_processes(self, families: Families) -> None:
-        collect_processes(families, self._config.host.processes, self._totals)
 
     def _vitals(self) -> own.Vitals:
         snapshot = self._snapshot

@@ -16,9 +16,9 @@ from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift, exporter, health, labels, models, pushed, quality, traffic
-from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, HOST, RETRAINING, Families
+from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, GPU, HOST, RETRAINING, Families
 from ml_exporter.metrics.exporter import AREAS, Vitals
-from ml_exporter.metrics.host import collect_self
+from ml_exporter.metrics.process import collect_self
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.season import Deviation
 from ml_exporter.sources.push import Spool, Spools
@@ -127,7 +127,7 @@ def everything(snapshot: Snapshot, *others: ModelReport) -> Families:
 
 def test_every_family_of_the_catalogue_is_served(snapshot: Snapshot, numbers: ModelReport) -> None:
     # The hook's are on a page of its own.
-    about_host = {entry.name for entry in (*HOST, *RETRAINING)}
+    about_host = {entry.name for entry in (*HOST, *GPU, *RETRAINING)}
     wanted = {entry.name for entry in CATALOGUE} - about_host
     found = everything(snapshot, numbers)
     assert served_names(found) - about_host == wanted

@@ -13,7 +13,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ml_exporter.metrics.catalogue import Families
-from ml_exporter.metrics.process import ProcessTotals, collect_processes, collect_self, running_processes
+from ml_exporter.metrics.process import (
+    ProcessTotals,
+    collect_processes,
+    collect_self,
+    parse_open_files,
+    running_processes,
+)
 
 MARK = "a-mark-that-only-this-test-has"
 BURN = "import sys, time\nend = time.process_time() + .1\nwhile time.process_time() < end: pass\n"
@@ -103,19 +109,74 @@ def test_group_without_processes_reads_zero() -> None:
         "ml_process_open_fds": 0,
         "ml_process_instances": 0,
         "ml_process_unreadable": 0,
+        "ml_process_read_bytes_total": 0,
+        "ml_process_written_bytes_total": 0,
+        "ml_process_restarts_total": 0,
+        "ml_process_worst_fd_ratio": 0,
     }
 
 
 def test_totals_never_fall_and_know_a_pid_that_came_back() -> None:
     old, new = Mock(spec=psutil.Process), Mock(spec=psutil.Process)
     totals = ProcessTotals()
-    assert totals.update("g", {old: 5.0}, frozenset({old})) == 5.0
+    assert totals.update("g", "cpu", {old: 5.0}, frozenset({old})) == 5.0
     # Unreadable for once: alive, but without a value.
-    assert totals.update("g", {}, frozenset({old})) == 5.0
-    assert totals.update("g", {old: 6.0}, frozenset({old})) == 6.0
-    assert totals.update("g", {new: 1.0}, frozenset({new})) == 7.0
-    assert totals.update("g", {}, frozenset()) == 7.0
-    assert totals.update("other", {new: 1.0}, frozenset({new})) == 1.0
+    assert totals.update("g", "cpu", {}, frozenset({old})) == 5.0
+    assert totals.update("g", "cpu", {old: 6.0}, frozenset({old})) == 6.0
+    assert totals.update("g", "cpu", {new: 1.0}, frozenset({new})) == 7.0
+    assert totals.update("g", "cpu", {}, frozenset()) == 7.0
+    assert totals.update("other", "cpu", {new: 1.0}, frozenset({new})) == 1.0
+    assert totals.update("g", "read", {new: 1.0}, frozenset({new})) == 1.0
+
+
+def test_a_restart_is_the_oldest_process_replaced() -> None:
+    first, worker, second = (Mock(spec=psutil.Process, pid=pid) for pid in (10, 11, 12))
+    totals = ProcessTotals()
+    assert totals.restarts("g", None, frozenset()) == 0
+    assert totals.restarts("g", first, frozenset({first, worker})) == 0
+    assert totals.leaders == {"g": 10}
+    # A worker comes and goes below the first.
+    assert totals.restarts("g", first, frozenset({first, second})) == 0
+    assert totals.restarts("g", None, frozenset()) == 0
+    assert totals.leaders == {}
+    assert totals.restarts("g", second, frozenset({second})) == 1
+    # Another one matches that is older and was there all the time.
+    assert totals.restarts("g", worker, frozenset({second, worker})) == 1
+    assert totals.leaders == {"g": 11}
+
+
+def test_restarts_of_real_processes(burners: list[subprocess.Popen[str]]) -> None:
+    totals = ProcessTotals()
+    assert read(totals)["ml_process_restarts_total"] == 0
+    oldest = min(burners, key=lambda process: psutil.Process(process.pid).create_time())
+    burners.remove(oldest)
+    end_burner(oldest)
+    assert read(totals)["ml_process_restarts_total"] == 1
+    assert read(totals)["ml_process_restarts_total"] == 1
+
+
+def test_disks_and_descriptors_are_the_kernels(burners: list[subprocess.Popen[str]]) -> None:
+    got = read(ProcessTotals())
+    known = [psutil.Process(process.pid) for process in burners]
+    assert got["ml_process_read_bytes_total"] == sum(process.io_counters().read_bytes for process in known)
+    assert got["ml_process_written_bytes_total"] == sum(
+        process.io_counters().write_bytes for process in known
+    )
+    soft = known[0].rlimit(psutil.RLIMIT_NOFILE)[0]
+    assert got["ml_process_worst_fd_ratio"] == max(process.num_fds() for process in known) / soft
+
+
+def test_a_limit_of_open_files_may_be_none() -> None:
+    header = "Limit                     Soft Limit           Hard Limit           Units     \n"
+    assert (
+        parse_open_files(
+            f"{header}Max open files            1024                 4096                 files\n"
+        )
+        == 1024
+    )
+    assert parse_open_files(
+        f"{header}Max open files            unlimited            unlimited            files\n"
+    ) == float("inf")
 
 
 class Hidden(psutil.Process):
@@ -142,12 +203,17 @@ class Exited(psutil.Process):
 @pytest.mark.parametrize(
     ("kind", "instances", "unreadable", "absent"),
     [
-        (Hidden, 2, 1, {"ml_process_open_fds"}),
+        (Hidden, 2, 1, {"ml_process_open_fds", "ml_process_worst_fd_ratio"}),
         (
             Invisible,
             2,
             2,
-            {"ml_process_open_fds", "ml_process_resident_memory_bytes", "ml_process_threads"},
+            {
+                "ml_process_open_fds",
+                "ml_process_worst_fd_ratio",
+                "ml_process_resident_memory_bytes",
+                "ml_process_threads",
+            },
         ),
         (Exited, 1, 0, set()),
     ],
@@ -166,7 +232,7 @@ def test_what_cannot_be_read_is_counted_and_not_guessed(
     assert got["ml_process_instances"] == instances
     assert got["ml_process_unreadable"] == unreadable
     assert not absent & got.keys()
-    assert len(got) == 7 - len(absent)
+    assert len(got) == 11 - len(absent)
 
 
 def test_all_processes_are_looked_at() -> None:

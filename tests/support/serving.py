@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.site import START, Site
 
-from ml_exporter.service import HostPaths, Service
+from ml_exporter.service import Service
 from ml_exporter.store import Store
+from ml_exporter.watch import HostPaths
 
 FAST = {"state": "state.duckdb", "evaluation_interval": "50ms", "birth_hold": "0"}
 

@@ -6,7 +6,7 @@
 
 _shtab_ml_exporter_subparsers=(serve evaluate check profile hook suggest)
 
-_shtab_ml_exporter_serve_option_strings=(-h --help --config.file --web.listen-address --web.config.file --web.enable-lifecycle --web.allow-unauthenticated --host.proc --host.root --collector.host --no-collector.host --collector.process --no-collector.process --collector.self --no-collector.self --log.level --log.format)
+_shtab_ml_exporter_serve_option_strings=(-h --help --config.file --web.listen-address --web.config.file --web.enable-lifecycle --web.allow-unauthenticated --host.proc --host.sys --host.root --collector.host --no-collector.host --collector.pressure --no-collector.pressure --collector.process --no-collector.process --collector.cgroup --no-collector.cgroup --collector.gpu --no-collector.gpu --collector.self --no-collector.self --log.level --log.format)
 _shtab_ml_exporter_evaluate_option_strings=(-h --help --config.file --at)
 _shtab_ml_exporter_check_option_strings=(-h --help --config.file)
 _shtab_ml_exporter_profile_option_strings=(-h --help --config.file --model --output --since --until --time-scale --trained-at --compare --limit)
@@ -17,6 +17,7 @@ _shtab_ml_exporter_option_strings=(-h --help --version)
 _shtab_ml_exporter_serve___config_file_COMPGEN=_shtab_compgen_files
 _shtab_ml_exporter_serve___web_config_file_COMPGEN=_shtab_compgen_files
 _shtab_ml_exporter_serve___host_proc_COMPGEN=_shtab_compgen_dirs
+_shtab_ml_exporter_serve___host_sys_COMPGEN=_shtab_compgen_dirs
 _shtab_ml_exporter_serve___host_root_COMPGEN=_shtab_compgen_dirs
 _shtab_ml_exporter_evaluate___config_file_COMPGEN=_shtab_compgen_files
 _shtab_ml_exporter_check___config_file_COMPGEN=_shtab_compgen_files
@@ -43,8 +44,14 @@ _shtab_ml_exporter_serve___web_enable_lifecycle_nargs=0
 _shtab_ml_exporter_serve___web_allow_unauthenticated_nargs=0
 _shtab_ml_exporter_serve___collector_host_nargs=0
 _shtab_ml_exporter_serve___no_collector_host_nargs=0
+_shtab_ml_exporter_serve___collector_pressure_nargs=0
+_shtab_ml_exporter_serve___no_collector_pressure_nargs=0
 _shtab_ml_exporter_serve___collector_process_nargs=0
 _shtab_ml_exporter_serve___no_collector_process_nargs=0
+_shtab_ml_exporter_serve___collector_cgroup_nargs=0
+_shtab_ml_exporter_serve___no_collector_cgroup_nargs=0
+_shtab_ml_exporter_serve___collector_gpu_nargs=0
+_shtab_ml_exporter_serve___no_collector_gpu_nargs=0
 _shtab_ml_exporter_serve___collector_self_nargs=0
 _shtab_ml_exporter_serve___no_collector_self_nargs=0
 _shtab_ml_exporter_evaluate__h_nargs=0

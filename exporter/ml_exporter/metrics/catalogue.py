@@ -54,6 +54,11 @@ _UNIT = "units differ by metric, so never aggregate over metric"
 MODELS = (
     _gauge("ml_model_info", "model task team", "A configured model and the team that owns it; always 1."),
     _gauge(
+        "ml_model_process_info",
+        "model process",
+        "A group of processes in host.processes that serves the model; always 1.",
+    ),
+    _gauge(
         "ml_model_version_info",
         "model version role",
         "A version seen in the prediction log and its role: champion, candidate or shadow; always 1.",
@@ -434,6 +439,16 @@ HOST = (
     _counter("ml_host_network_transmit_errs_total", "device", "Transmit errors."),
     _counter("ml_host_network_receive_drop_total", "device", "Received packets that were dropped."),
     _counter("ml_host_network_transmit_drop_total", "device", "Packets to send that were dropped."),
+    _counter(
+        "ml_host_pressure_waiting_seconds_total",
+        "resource",
+        "Time for which some work waited for cpu, memory or io.",
+    ),
+    _counter(
+        "ml_host_pressure_stalled_seconds_total",
+        "resource",
+        "Time for which all work waited for memory or io.",
+    ),
     _gauge("ml_host_boot_time_seconds", "", "Unix time at which the host was started."),
     _counter(
         "ml_process_cpu_seconds_total", "process", "CPU time of the processes that match, user and system."
@@ -450,7 +465,72 @@ HOST = (
     _gauge(
         "ml_process_unreadable", "process", "Values of matching processes that the exporter may not read."
     ),
+    _counter(
+        "ml_process_read_bytes_total", "process", "Bytes that the processes that match had read from disks."
+    ),
+    _counter(
+        "ml_process_written_bytes_total",
+        "process",
+        "Bytes that the processes that match had written to disks.",
+    ),
+    _counter(
+        "ml_process_restarts_total",
+        "process",
+        "How often the oldest process that matches ended and another took its place, as far as was seen.",
+    ),
+    _gauge(
+        "ml_process_worst_fd_ratio",
+        "process",
+        "Open descriptors over the soft limit, of the process that matches and is nearest to it.",
+    ),
+    _gauge(
+        "ml_process_cgroup_memory_limit_bytes",
+        "process",
+        "Tightest memory limit of the control groups (version 2) around the oldest process that matches.",
+    ),
+    _gauge(
+        "ml_process_cgroup_memory_usage_bytes",
+        "process",
+        "Memory used in the control group that has this limit, or in the process's own where none has one.",
+    ),
+    _counter(
+        "ml_process_cgroup_oom_kills_total",
+        "process",
+        "Processes in that control group that were killed for want of memory.",
+    ),
+    _gauge(
+        "ml_process_cgroup_cpu_limit_cores",
+        "process",
+        "Tightest CPU limit of the control groups around the oldest process that matches.",
+    ),
+    _counter(
+        "ml_process_cgroup_cpu_seconds_total",
+        "process",
+        "CPU time used in the control group that has this limit, or in the process's own.",
+    ),
+    _counter("ml_process_cgroup_cpu_periods_total", "process", "Periods for which that limit was enforced."),
+    _counter(
+        "ml_process_cgroup_cpu_throttled_periods_total",
+        "process",
+        "Periods in which that limit let work wait.",
+    ),
+    _counter(
+        "ml_process_cgroup_cpu_throttled_seconds_total", "process", "Time for which that limit let work wait."
+    ),
 )
+
+GPU = (
+    _gauge(
+        "ml_host_gpu_utilization_ratio",
+        "gpu",
+        "Share of the last sample period in which the GPU was at work, as its driver says.",
+    ),
+    _gauge("ml_host_gpu_memory_used_bytes", "gpu", "Memory of the GPU in use."),
+    _gauge("ml_host_gpu_memory_total_bytes", "gpu", "Memory of the GPU."),
+    _gauge("ml_host_gpu_temperature_celsius", "gpu", "Temperature of the GPU."),
+    _gauge("ml_host_gpu_power_watts", "gpu", "Power that the GPU takes."),
+)
+"""What only a host with the package nvidia-ml-py and a GPU has."""
 
 EXPORTER = (
     _gauge("ml_exporter_build_info", "version pythonversion duckdbversion", "Versions in use; always 1."),
@@ -546,7 +626,7 @@ RETRAINING = (
 """What the hook serves on a page of its own."""
 
 CATALOGUE: tuple[Entry, ...] = (
-    MODELS + TRAFFIC + LABELS + QUALITY + DRIFT + HEALTH + REASONS + HOST + EXPORTER + RETRAINING
+    MODELS + TRAFFIC + LABELS + QUALITY + DRIFT + HEALTH + REASONS + HOST + GPU + EXPORTER + RETRAINING
 )
 _BY_NAME = {entry.name: entry for entry in CATALOGUE}
 
@@ -576,6 +656,10 @@ class Families:
             cumulative += count
             buckets.append((bound, cumulative))
         family.add_metric(labels, buckets, total)
+
+    def take(self, other: Families) -> None:
+        """Add families that are not here yet."""
+        self._families |= other._families
 
     def collect(self) -> list[Metric]:
         """Return the families in the catalogue's order; this makes it a registry to prometheus-client."""

@@ -12,9 +12,6 @@ from pathlib import Path
 
 from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.filesystem import MountProbe, collect_filesystems
-from ml_exporter.metrics.process import ProcessTotals, collect_processes, collect_self
-
-__all__ = ["HostState", "MountProbe", "ProcessTotals", "collect_host", "collect_processes", "collect_self"]
 
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _MEMORY = (

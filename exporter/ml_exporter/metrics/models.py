@@ -20,6 +20,8 @@ Layouts = Mapping[str, Layout]
 def collect(families: Families, model: Model, layouts: Layouts) -> None:
     """Add a model's info, targets and limits."""
     families.add("ml_model_info", (model.name, model.task, model.team), 1)
+    for process in model.processes:
+        families.add("ml_model_process_info", (model.name, process), 1)
     families.add("ml_prediction_age_limit_seconds", (model.name,), model.prediction_age_limit)
     if model.oldest is not None:
         families.add("ml_model_max_age_seconds", (model.name,), model.oldest)

@@ -33,7 +33,7 @@ def find_tool(name: str) -> Path:
     found = locate(name)
     if found is not None:
         return found
-    reason = f"{name} is neither in .tools/bin nor on the PATH; `make tools` fetches it"
+    reason = f"{name} is neither in .tools/bin nor on the PATH; `make test` fetches it"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason, allow_module_level=True)

@@ -147,6 +147,6 @@ def _concept(page: Page, model: str, version: str) -> Iterator[Breach]:
 
 def _age(page: Page, model: str, version: str) -> Iterator[Breach]:
     clock = page.value("ml_exporter_clock_timestamp_seconds")
-    trained, limit = page.trained(model, version), page.value("ml_model_max_age_seconds", model=model)
+    trained, limit = page.trained(model).get(version), page.value("ml_model_max_age_seconds", model=model)
     if clock is not None and trained is not None and limit is not None and clock - trained > limit:
         yield Breach("age", {"model": model, "version": version}, clock - trained, limit)

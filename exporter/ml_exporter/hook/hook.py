@@ -14,7 +14,7 @@ from ml_exporter.config_model import Retrain
 from ml_exporter.hook.breaches import Breach, breaches
 from ml_exporter.hook.incidents import Incident, Incidents
 from ml_exporter.hook.message import Alert, Message
-from ml_exporter.hook.page import Page, PageError
+from ml_exporter.hook.page import Page, PageError, Trained
 from ml_exporter.hook.request import Outcome, request_body
 from ml_exporter.metrics.catalogue import Families
 
@@ -140,7 +140,7 @@ class Hook:
             self._drop(incident, reason or "unconfirmed")
             return
         body = request_body(model, incident, version, found, page, self._clock())
-        self._ask(retrain, incident, version, body)
+        self._ask(retrain, incident, (version, page.trained(model.name)), body)
 
     def _reason_against(
         self, retrain: Retrain, incident: Incident, page: Page, found: Sequence[Breach]
@@ -175,10 +175,10 @@ class Hook:
         else:
             self._incidents.postpone(incident, self._clock() + self._delays[incident.tries])
 
-    def _ask(self, retrain: Retrain, incident: Incident, version: str, body: bytes) -> None:
+    def _ask(self, retrain: Retrain, incident: Incident, versions: tuple[str, Trained], body: bytes) -> None:
         now, last = self._clock(), incident.tries >= len(self._delays)
         # Noted first: a process that dies while it asks has used up a try.
-        self._incidents.begin(incident, version, now, now + (*self._delays, 0.0)[incident.tries])
+        self._incidents.begin(incident, *versions, now, now + (*self._delays, 0.0)[incident.tries])
         outcome, why = self._send(retrain, body, now)
         self._logger.info("%s: asked for retraining, incident %s: %s", incident.model, incident.id, why)
         if outcome != "failed" or last:
@@ -208,10 +208,15 @@ class Hook:
 def _trained_since(incident: Incident, page: Page) -> bool:
     """Tell whether the champion is one that was trained after the incident began.
 
-    Where nobody says when it was trained, another version is taken for one.
+    A version's time is the end of its training data, which may well lie before the incident. So a version
+    also counts that was not there when retraining was asked for, unless it is older than the one complained of.
     """
-    version = page.champion(incident.model)
+    version, known = page.champion(incident.model), page.trained(incident.model)
     if version is None:
         return False
-    trained = page.trained(incident.model, version)
-    return version != incident.version if trained is None else trained > incident.opened
+    before, after = incident.seen.get(incident.version or ""), known.get(version)
+    if after is not None and after > incident.opened:
+        return True
+    if version in incident.seen and incident.seen[version] in (None, after):
+        return False
+    return before is None or after is None or after > before

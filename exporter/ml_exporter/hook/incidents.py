@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from ml_exporter.hook.message import Alert
+from ml_exporter.hook.page import Trained
 
 End = Literal["accepted", "refused", "failed", "unconfirmed"]
 
@@ -31,12 +32,13 @@ CREATE TABLE IF NOT EXISTS incidents (
     tries INTEGER NOT NULL,
     due REAL NOT NULL,     -- when it is looked at next, while it waits
     version TEXT,          -- the champion that was complained of
+    seen TEXT,             -- versions that were there, and when they were trained
     asked REAL,            -- when it was asked for last
     closed REAL            -- when a version trained later was seen
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON incidents (model) WHERE state = 'waiting';
 """
-_COLUMNS = "id, model, opened, alerts, tries, version, asked"
+_COLUMNS = "id, model, opened, alerts, tries, version, seen, asked"
 # Longer than any limit looks back.
 _KEPT_SECONDS = 60 * 86_400.0
 _MOST_ALERTS = 50
@@ -44,7 +46,7 @@ _MOST_ALERTS = 50
 
 @dataclass(frozen=True)
 class Incident:
-    """One incident. Times are Unix seconds."""
+    """One incident. Times are Unix seconds; `seen` are the versions that were there when it was asked for."""
 
     id: str
     model: str
@@ -52,6 +54,7 @@ class Incident:
     alerts: tuple[Alert, ...]
     tries: int
     version: str | None
+    seen: Trained
     asked: float | None
 
 
@@ -109,11 +112,12 @@ class Incidents:
         """Look at it later; that counts as a try."""
         self._do("UPDATE incidents SET tries = tries + 1, due = ? WHERE id = ?", due, incident.id)
 
-    def begin(self, incident: Incident, version: str, now: float, due: float) -> None:
+    def begin(self, incident: Incident, version: str, seen: Trained, now: float, due: float) -> None:
         """Note that it is asked for now, and again at `due` unless an answer is noted before."""
         self._do(
-            "UPDATE incidents SET tries = tries + 1, version = ?, asked = ?, due = ? WHERE id = ?",
+            "UPDATE incidents SET tries = tries + 1, version = ?, seen = ?, asked = ?, due = ? WHERE id = ?",
             version,
+            json.dumps(seen),
             now,
             due,
             incident.id,
@@ -153,8 +157,8 @@ class Incidents:
                 f"SELECT {_COLUMNS} FROM incidents WHERE {where}", values
             ).fetchall()
         return [
-            Incident(name, model, opened, _read(alerts), tries, version, asked)
-            for name, model, opened, alerts, tries, version, asked in rows
+            Incident(name, model, opened, _read(alerts), tries, version, json.loads(seen or "{}"), asked)
+            for name, model, opened, alerts, tries, version, seen, asked in rows
         ]
 
     def _number(self, query: str, *values: float | str) -> float | None:

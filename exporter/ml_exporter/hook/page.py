@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ml_exporter.outgoing import AnswerError, authorized, fetch
 
 Labels = Mapping[str, str]
+Trained = dict[str, float | None]
+"""Versions with when they were trained, None where nobody said."""
 
 _SECONDS = 20.0
 _LARGEST = 64 << 20
@@ -41,9 +43,13 @@ class Page:
         infos = self.of("ml_model_version_info", model=model, role="champion")
         return next((labels["version"] for labels, _ in infos), None)
 
-    def trained(self, model: str, version: str) -> float | None:
-        """Return when the version was trained, None where nobody said."""
-        return self.value("ml_model_trained_timestamp_seconds", model=model, version=version)
+    def trained(self, model: str) -> Trained:
+        """Return the versions that are known, in traffic or by their profiles, and when they were trained."""
+        known: Trained = {
+            labels["version"]: None for labels, _ in self.of("ml_model_version_info", model=model)
+        }
+        told = self.of("ml_model_trained_timestamp_seconds", model=model)
+        return known | {labels["version"]: time for labels, time in told}
 
 
 def parse_page(text: str) -> Page:

@@ -15,6 +15,7 @@ from tests.support.site import FIELDS, Record, Site, model, prediction
 
 from ml_exporter.drift import Drift
 from ml_exporter.evaluation import ModelReport, WindowReport
+from ml_exporter.limits import drift_limits
 from ml_exporter.profile import NumericColumn, Profile, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
@@ -48,9 +49,9 @@ def embedded(form: str = "jsonl", **more: Any) -> dict[str, Any]:
     return made
 
 
-def profiled(site: Site) -> Profile:
+def profiled(site: Site, time_scale: float = 1.0) -> Profile:
     (own,) = site.config().models
-    return build(own, Rows(own, [Path(own.predictions.path)], None, None))
+    return build(own, Rows(own, [Path(own.predictions.path)], None, None), time_scale)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,29 @@ def test_lists_that_are_no_embeddings_are_ignored(tmp_path: Path, values: list[A
         *({**prediction(n, n / 10), "features": {"e": values[n % 2], "x": n % 7}} for n in range(100))
     )
     assert profiled(site).ignored["e"] == note
+
+
+def test_the_largest_stretch_of_the_reference_is_noise_and_suggests_a_limit(tmp_path: Path) -> None:
+    site = Site(tmp_path, [embedded(drift={"limits": "auto"})])
+    values = vectors(np.random.default_rng(1), REFERENCE)
+    values[400:600] += 1.0
+    site.predict(*records(values))
+    made = profiled(site, time_scale=1 / 3)  # stretches of 20 seconds
+    known = column(made).embedding
+    assert known is not None
+    chunks = np.split(values[:2_800], 14)  # the last one is not complete
+    distances = []
+    for index, chunk in enumerate(chunks):
+        rest = np.concatenate([values[: index * 200], values[(index + 1) * 200 :]])
+        distances.append(np.linalg.norm(chunk.mean(axis=0) - rest.mean(axis=0)) / known.deviation)
+    assert np.argmax(distances) == 2
+    assert known.chunks == {"1m": pytest.approx(max(distances), rel=1e-6)}
+    floor = np.sqrt(known.floor * (1 / 200 + 1 / REFERENCE))
+    assert known.limits == {"1m": pytest.approx(max(distances) + floor, rel=1e-6)}
+    (own,) = site.config().models
+    assert drift_limits(own, made.columns)["e", "centroid"] == known.limits["1m"]
+    (own,) = Site(tmp_path, [embedded()]).config().models
+    assert drift_limits(own, made.columns) == {("e", "centroid"): 0.5}
 
 
 def test_equal_vectors_have_distances_in_their_own_unit(tmp_path: Path) -> None:

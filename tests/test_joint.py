@@ -279,6 +279,15 @@ class TestState:
         found = results(alert_of(advanced(site, 60), "2m"))
         assert found["pca"] == Unavailable("too_few_rows")
 
+    def test_once_turned_off_they_begin_anew(self, site: Site) -> None:
+        site.predict(*records(np.random.default_rng(2), 0, 500))
+        assert isinstance(results(alert(advanced(site, 60)))["pca"], Value)
+        on = site.models
+        site.models = [watched(profile="profile.json", windows=["1m"], alert_window="1m", multivariate={})]
+        assert alert(advanced(site, 60)).joint == ()
+        site.models = on
+        assert results(alert(advanced(site, 60)))["pca"] == Unavailable("too_few_rows")
+
 
 def alert_of(report: ModelReport, name: str) -> WindowReport:
     return next(window for window in report.versions[0].windows if window.window.name == name)

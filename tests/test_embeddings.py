@@ -16,7 +16,7 @@ from tests.support.site import FIELDS, Record, Site, model, prediction
 from ml_exporter.drift import Drift
 from ml_exporter.evaluation import ModelReport, WindowReport
 from ml_exporter.limits import drift_limits
-from ml_exporter.profile import NumericColumn, Profile, load, save
+from ml_exporter.profile import NumericColumn, Profile, ProfileError, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.sources.decode import VECTORS
@@ -145,6 +145,34 @@ def test_other_lengths_and_what_is_no_list_have_a_wrong_type(site: Site) -> None
     found = drifts(report)["centroid"].result
     assert isinstance(found, Value)
     assert found.n == 96
+
+
+def test_versions_may_differ_in_length(site: Site) -> None:
+    other = Site(site.folder / "other", [embedded()])
+    other.folder.mkdir()
+    longer = np.repeat(vectors(np.random.default_rng(5), 500), 2, axis=1)
+    other.predict(*records(longer))
+    save(profiled(other), site.folder / "longer.json")
+    site.models = [embedded(profile={"default": "profile.json", "2": "longer.json"})]
+    site.predict(*records(vectors(np.random.default_rng(6), 100), 11))
+    site.predict(*({**row, "version": "2"} for row in records(longer[:200], 300)))
+    report = advanced(site)
+    found = {version.name: version.windows[-1] for version in report.versions}
+    for name, n in (("1", 100), ("2", 200)):
+        centroid = next(drift for drift in found[name].drift if drift.method == "centroid")
+        assert isinstance(centroid.result, Value)
+        assert centroid.result.n == n
+        health = found[name].health
+        assert health is not None
+        assert {v.count for v in health.violations if (v.column, v.check) == ("e", "wrong_type")} == {0}
+
+
+def test_a_profile_without_the_place_of_vectors_is_named(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "profile.json").read_text())
+    del content["columns"]["e"]["embedding"]
+    (tmp_path / "damaged.json").write_text(json.dumps(content))
+    with pytest.raises(ProfileError, match=r"damaged\.json: columns\.e.*make it again"):
+        load(tmp_path / "damaged.json")
 
 
 def test_too_few_vectors_say_so(site: Site) -> None:

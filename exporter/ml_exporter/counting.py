@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_exporter.embeddings import vector_tallies
+from ml_exporter.embeddings import read_as, vector_tallies
 from ml_exporter.groups import Counts, Groups, Where, count, merged, table
 from ml_exporter.hours import by_hour
 from ml_exporter.joint import Sample
@@ -161,7 +161,9 @@ def _estimated(rows: Predictions, layout: Layout, group: IntArray, n: int) -> In
 def numbers_of(rows: Predictions, cells: Cells) -> Numbers | None:
     """The numbers of a numeric feature, None where the block does not have it as one of this kind."""
     assert isinstance(cells.column, NumericColumn)
-    return rows.derived(cells.column.source).get(cells.name)
+    own = cells.column.embedding
+    name = cells.name if own is None else read_as(cells.name, own)
+    return rows.derived(cells.column.source).get(name)
 
 
 def numeric_codes(rows: Predictions, cells: Cells) -> IntArray:

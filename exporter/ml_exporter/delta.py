@@ -11,6 +11,7 @@ import numpy as np
 
 from ml_exporter.config import Model
 from ml_exporter.counting import count_inputs
+from ml_exporter.embeddings import read_as
 from ml_exporter.forms import label_form, prediction_form
 from ml_exporter.groups import Counts
 from ml_exporter.layout import Layout
@@ -204,8 +205,8 @@ def feature_paths(model: Model, layouts: Iterable[Layout]) -> FeaturePaths:
             if name in OWN_COLUMNS:
                 continue
             if isinstance(cells.column, NumericColumn) and cells.column.embedding is not None:
-                length = len(cells.column.embedding.centroid)
-                found.lists.setdefault(name, (feature_path(model, name), length))
+                own = cells.column.embedding
+                found.lists[read_as(name, own)] = (feature_path(model, name), len(own.centroid))
             elif isinstance(cells.column, NumericColumn):
                 sources[cells.column.source][name] = feature_path(model, name)
             else:

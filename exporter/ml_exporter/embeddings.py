@@ -22,6 +22,11 @@ CENTROID = "centroid"
 """The name of the method."""
 
 
+def read_as(name: str, embedding: Embedding) -> str:
+    """The name under which a block has a column's vectors: versions may differ in how long these are."""
+    return f"{len(embedding.centroid)} {name}"
+
+
 def embeddings_of(profile: Profile | None) -> dict[str, Embedding]:
     """What a profile knows of its columns of embeddings."""
     columns = profile.columns.items() if profile else ()
@@ -69,8 +74,8 @@ def _sums(
 ) -> tuple[IntArray, FloatArray]:
     """Weights, shape (n, 2), and weighted sums of the vectors, shape (n, d), by slot."""
     weights, totals = np.zeros((n, 2), np.int64), np.zeros((n, len(own.centroid)))
-    vectors = rows.vectors.get(name)
-    if vectors is None or vectors.values.shape[1] != totals.shape[1]:
+    vectors = rows.vectors.get(read_as(name, own))
+    if vectors is None:
         return weights, totals
     found = np.flatnonzero((vectors.place >= 0) & (slots >= 0))
     found = found[np.argsort(slots[found], kind="stable")]

@@ -118,6 +118,12 @@ class NumericColumn(_Frozen):
     losses: tuple[float | None, ...] = ()
     noise: Mapping[str, Noise] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _knows_its_vectors(self) -> Self:
+        if self.source == "embedding" and self.embedding is None:
+            raise ValueError("an embedding needs the place of its vectors")
+        return self
+
     @property
     def taken_for(self) -> str:
         """The kind of column in the configuration's words."""

@@ -54,7 +54,7 @@ class PredictionDecoder:
     by decoders. Raises ValueError where the paths contradict each other. `texts` and `stamps` are as
     `numbers` and have the columns whose number is a text's length, or a time stamp's age; `patterns` has a
     regular expression (of RE2) for each column of text whose values must match it; `lists` has path and
-    length of columns of embeddings. Not for use by two
+    length of embeddings, a path once for each length. Not for use by two
     threads at once.
     """
 

@@ -17,7 +17,7 @@ BY = "instance, process"
 
 def process_panels() -> list[tuple[Panel, int, int]]:
     """Return the panels of the row on processes, with width and height."""
-    graphs = (_cpu(), _memory(), _files(), _threads())
+    graphs = (_cpu(), _memory(), _files(), _threads(), _read(), _written())
     return [(_table(), 24, 7), *((panel, 12, 7) for panel in graphs)]
 
 
@@ -98,6 +98,31 @@ def _threads() -> Panel:
         empty=NONE,
     )
     return graph(about, [_gauge("ml_process_threads")], unit="short", low=0)
+
+
+def _read() -> Panel:
+    about = About(
+        "How much do the processes read from disks?",
+        "Little, once models are loaded. The five groups that read most.",
+        empty=NONE,
+    )
+    return graph(about, [_bytes("read")], unit="Bps", low=0)
+
+
+def _written() -> Panel:
+    about = About(
+        "How much do the processes write to disks?",
+        "As much as they log. The five groups that write most.",
+        empty=NONE,
+    )
+    return graph(about, [_bytes("written")], unit="Bps", low=0)
+
+
+def _bytes(way: str) -> Line:
+    selected = select(f"ml_process_{way}_bytes_total", SCOPE, CHOSEN)
+    return Line(
+        highest(5, BY, lambda when: f"max by ({BY}) ({when.pace(selected)})"), "{{process}} on {{instance}}"
+    )
 
 
 def _gauge(name: str) -> Line:

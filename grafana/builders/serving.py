@@ -6,9 +6,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .dashboards import Row, dashboard
 from .events import events
+from .gpus import gpu_panels
 from .host import host_panels
+from .host_pressure import pressure_panels
 from .host_saturation import saturation_panels
 from .names import SERVING_UID
+from .process_limits import limit_panels
 from .processes import process_panels
 from .promql import MANY_MODELS
 from .serving_models import placement
@@ -27,10 +30,12 @@ def serving() -> Dashboard:
         events(MANY_MODELS, 'model=~"$model|"'),
         [
             Row("", [(placement(), 24, 8)]),
-            Row("What runs out first", saturation_panels()),
+            Row("What runs out first", [*pressure_panels(), *saturation_panels()]),
             Row("Requests", request_panels()),
             Row("Processes", process_panels()),
+            Row("Limits of the processes", limit_panels()),
             Row("Hosts", host_panels()),
+            Row("GPUs", gpu_panels()),
         ],
         "No exporter told of its host or of a prediction in the time shown.",
     )

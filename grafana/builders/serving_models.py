@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from .links import to
 from .names import MODEL_UID, SERVING_UID
 from .panels import About
-from .promql import MANY_MODELS, cpu_busy, memory_used, of_champion, prediction_age, rate, select
+from .promql import MANY_MODELS, SCOPE, cpu_busy, memory_used, of_champion, prediction_age, rate, select
 from .tables import Column, leading, rows
 
 BY = "by (job, instance, model)"
@@ -19,7 +19,7 @@ def placement() -> Panel:
     about = About(
         "Which model runs where, and how does it do there?",
         "Traffic as usual, no errors, a host with room. A model stands beside the host of the exporter that reads "
-        "its log. Slowest: the 99th percentile of the champion's latency; newest: age of the newest prediction.",
+        "its log. Processes, cores and memory: of the config's `processes` of the model. Slowest: the 99th percentile of the champion's latency; newest: age of the newest prediction.",
         ("MLNoPredictions", "MLModelGone", "MLMemoryNearlyFull"),
         "No model yet: an exporter shows each configured model from its first scrape.",
     )
@@ -32,6 +32,12 @@ def _queries() -> list[str]:
     failed = f"sum {BY} ({rate('ml_prediction_errors_total', MANY_MODELS)})"
     buckets = rate("ml_prediction_latency_seconds_bucket", MANY_MODELS)
     by_bound = f"sum by (job, instance, model, le) ({buckets} {of_champion(MANY_MODELS)})"
+    info_of_processes = select("ml_model_process_info", MANY_MODELS)
+    of_process = "* on (job, instance, process) group_left ()"
+    instances, memory = (
+        select(f"ml_process_{name}", SCOPE) for name in ("instances", "resident_memory_bytes")
+    )
+    cores = rate("ml_process_cpu_seconds_total", SCOPE)
     here = f"group {BY} ({info})"
     return [
         f"group by (job, instance, model, task, team) ({info})",
@@ -39,6 +45,7 @@ def _queries() -> list[str]:
         f"{failed} / ({served} > 0)",
         f"histogram_quantile(0.99, {by_bound})",
         prediction_age(MANY_MODELS),
+        *(f"sum {BY} ({info_of_processes} {of_process} {value})" for value in (instances, cores, memory)),
         f"({cpu_busy()}) {ON} {here}",
         f"({memory_used()}) {ON} {here}",
     ]
@@ -54,14 +61,20 @@ def _columns() -> list[Column]:
         Column("Value #D", "Slowest", unit="s"),
         Column("Value #E", "Newest", unit="s"),
     ]
+    of_processes = [
+        Column("Value #F", "Processes", unit="short"),
+        Column("Value #G", "Cores", decimals=2),
+        Column("Value #H", "Memory", unit="bytes"),
+    ]
     of_host = [
         Column("instance", "Instance", width=180),
-        Column("Value #F", "CPU", unit="percentunit", decimals=0),
-        Column("Value #G", "Memory", unit="percentunit", decimals=0),
+        Column("Value #I", "Host CPU", unit="percentunit", decimals=0),
+        Column("Value #J", "Host memory", unit="percentunit", decimals=0),
     ]
     about = [Column("task", "Task"), Column("team", "Team"), Column("job", "Job")]
     return [
         *leading(of_model, model, "Show this model"),
+        *leading(of_processes, host, "Show this host alone"),
         *leading(of_host, host, "Show this host alone"),
         *leading(about, model, "Show this model"),
     ]

@@ -30,6 +30,7 @@ def _model(families: Families, made: Made, now: float) -> None:
         families.add("ml_model_version_info", (made.name, version, role), 1)
         families.add("ml_profile_info", (made.name, version, "flights.json@0123"), 1)
     families.add("ml_last_prediction_timestamp_seconds", (made.name,), now - 2)
+    families.add("ml_model_process_info", (made.name, "model-server"), 1)
     families.add("ml_prediction_age_limit_seconds", (made.name,), 60)
     families.add("ml_unavailable", (made.name, "1", "1m", "quality:roc_auc", "too_few_rows"), 1)
     families.add("ml_unavailable", (made.name, "1", "1m", "drift:psi", "too_few_rows"), 1)

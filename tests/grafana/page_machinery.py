@@ -10,6 +10,7 @@ def machinery(families: Families, seconds: float, now: float) -> None:
     _exporter(families, seconds, now)
     _host(families, seconds)
     _disks_and_network(families, seconds)
+    _pressure_and_gpus(families, seconds)
     _processes(families, seconds, now)
 
 
@@ -60,6 +61,21 @@ def _disks_and_network(families: Families, seconds: float) -> None:
             families.add(f"ml_host_network_{way}_{what}_total", ("eth0",), 1000 * seconds * (what == "bytes"))
 
 
+def _pressure_and_gpus(families: Families, seconds: float) -> None:
+    for resource in ("cpu", "memory", "io"):
+        families.add("ml_host_pressure_waiting_seconds_total", (resource,), seconds / 5)
+    for resource in ("memory", "io"):
+        families.add("ml_host_pressure_stalled_seconds_total", (resource,), seconds / 50)
+    for name, value in (
+        ("utilization_ratio", 0.5),
+        ("memory_used_bytes", 4e9),
+        ("memory_total_bytes", 8e9),
+        ("temperature_celsius", 60),
+        ("power_watts", 150),
+    ):
+        families.add(f"ml_host_gpu_{name}", ("0",), value)
+
+
 def _processes(families: Families, seconds: float, now: float) -> None:
     families.add("ml_process_cpu_seconds_total", ("model-server",), seconds / 2)
     for name, value in (
@@ -69,5 +85,16 @@ def _processes(families: Families, seconds: float, now: float) -> None:
         ("instances", 2),
         ("oldest_start_time_seconds", now - seconds),
         ("unreadable", 0),
+        ("worst_fd_ratio", 0.1),
+        ("read_bytes_total", seconds),
+        ("written_bytes_total", seconds),
+        ("restarts_total", 0),
+        ("cgroup_memory_usage_bytes", 1e9),
+        ("cgroup_memory_limit_bytes", 2e9),
+        ("cgroup_cpu_limit_cores", 1),
+        ("cgroup_cpu_seconds_total", seconds / 2),
+        ("cgroup_cpu_periods_total", 10 * seconds),
+        ("cgroup_cpu_throttled_periods_total", seconds),
+        ("cgroup_oom_kills_total", 0),
     ):
         families.add(f"ml_process_{name}", ("model-server",), value)

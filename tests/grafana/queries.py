@@ -31,6 +31,18 @@ _NO_LIMIT = "the demo has no such limit"
 _WEEKS = "hours are those of the clock, and three weeks of them are needed"
 _ACCEPTED = "every line is accepted"
 _ONE_BY_ONE = "the demo asks for the drift of columns one by one"
+_NOT_HERE = "not every machine has this"
+_OF_SOME_MACHINES = (
+    "What does work wait for?",
+    "When did all work stand still?",
+    *(f"Which process is closest to a limit? [{letter}]" for letter in "BCDE"),
+    "How much of the memory that they may take do the processes take?",
+    "How often do the processes wait for their CPU limit?",
+    "How busy are the GPUs?",
+    "How full is the GPUs' memory?",
+    "How hot are the GPUs?",
+    "How much power do the GPUs take?",
+)
 _NO_PUSH = "the demo's records come in logs"
 _NO_HOOK = "the demo has no pipeline to retrain, and no hook runs"
 _SEASON = "How far is the last hour from the same hour of earlier weeks?"
@@ -53,6 +65,7 @@ EMPTY_ON_A_CALM_DEMO = {
     f"{_MODEL}: How long ago was retraining asked for?": _NO_HOOK,
     f"{_DRIFT}: Do columns still go with each other as they did?": _ONE_BY_ONE,
     f"{_DRIFT}: Is it more than noise?": _ONE_BY_ONE,
+    **{f"{_SERVING}: {title}": _NOT_HERE for title in _OF_SOME_MACHINES},
     f"{_EXPORTER}: How are pushed records answered?": _NO_PUSH,
     f"{_EXPORTER}: How many pushed records are on the disk?": _NO_PUSH,
     f"{_DRIFT}: {_TRAFFIC_SEASON} [A]": _WEEKS,

@@ -22,7 +22,7 @@ EVERY = pytest.mark.parametrize("name", sorted(ALL_DASHBOARDS))
 PANEL_TYPES = {"timeseries", "stat", "table", "state-timeline", "bargauge", "barchart"}
 INSTANT = {"stat", "table", "bargauge", "barchart"}
 ALERT_NAME = re.compile(r"\bML[A-Z]\w+")
-UNITS = {"none", "short", "s", "percentunit", "reqps", "cps", "bytes", "Bps"}
+UNITS = {"none", "short", "s", "percentunit", "reqps", "cps", "bytes", "Bps", "celsius", "watt"}
 
 
 def alert_rules() -> list[Json]:

@@ -29,6 +29,8 @@ MORE = {
     "MLRetrainingWanted": {"version": "1", "action": "retrain"},
     "MLRowsRejected": {"source": "predictions"},
     "MLSourceLagGrowing": {"source": "predictions"},
+    "MLModelServerDown": {"process": "server"},
+    "MLModelServerRestarting": {"process": "server"},
     "MLModelDrift": {"version": "1"},
     "MLQualityBelowTarget": {"version": "1", "metric": "roc_auc"},
     "MLQualityDropped": {"version": "1", "metric": "roc_auc"},

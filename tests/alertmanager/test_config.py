@@ -102,7 +102,7 @@ def test_a_models_alerts_come_together_and_all_models_of_a_pipeline_that_broke()
         return own + [g for child in route.get("routes", []) for g in groupings(child)]
 
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    pipeline = (['alertname =~ "MLSourceDown|MLNoPredictions"'], ["job"])
+    pipeline = (['alertname =~ "MLSourceDown|MLNoPredictions|MLModelServerDown"'], ["job"])
     assert groupings(config["route"]) == [(None, ["job", "model"]), pipeline, pipeline]
 
 

@@ -43,6 +43,8 @@ HELD_BACK = {
     "labels unreadable, stopped": (source_down("labels"), on_model("MLLabelsStopped")),
     "labels unreadable, unknown": (source_down("labels"), on_model("MLQualityUnknown")),
     "labels stopped, unknown": (on_model("MLLabelsStopped"), on_model("MLQualityUnknown")),
+    "server down, silence": (on_model("MLModelServerDown"), on_model("MLNoPredictions")),
+    "server down, restarts": (on_model("MLModelServerDown"), on_model("MLModelServerRestarting")),
     "not ready, its collectors": (on_exporter("MLExporterNotReady"), on_exporter("MLCollectorFailing")),
     "predictions unreadable, backlog": (source_down("predictions"), on_model("MLSourceLagGrowing")),
     "predictions unreadable, retraining": (source_down("predictions"), on_model("MLRetrainingWanted")),
@@ -126,6 +128,14 @@ LET_THROUGH = {
     "a backlog behind what burns": (burning("MLQualityBudgetBurn"), on_model("MLBackfill")),
     "a missed target behind a backlog": (on_model("MLBackfill"), on_model("MLQualityBelowTarget")),
     "refused lines behind the schema": (on_model("MLSchemaChanged"), on_model("MLRowsRejected")),
+    "silence behind the server of another model": (
+        on_model("MLModelServerDown", model="n"),
+        on_model("MLNoPredictions"),
+    ),
+    "a missed target behind a server that is down": (
+        on_model("MLModelServerDown"),
+        on_model("MLQualityBelowTarget"),
+    ),
     "a concept behind old data": (on_model("MLStaleData"), on_model("MLConceptDrift")),
     "stopped labels behind refused predictions": (
         on_model("MLRowsRejected"),

@@ -68,6 +68,9 @@ def _host(on: str) -> Iterator[tuple[str, str]]:
     yield f"ml_host_filesystem_size_bytes{{{disk}}}", same(100)
     yield f"ml_host_filesystem_avail_bytes{{{disk}}}", same(50)
     yield f"ml_host_filesystem_readonly{{{disk}}}", same(0)
+    yield f'ml_process_instances{{{on},process="server"}}', same(4)
+    yield f'ml_process_restarts_total{{{on},process="server"}}', same(0)
+    yield f'ml_process_worst_fd_ratio{{{on},process="server"}}', same(0.5)
     for direction in ("receive", "transmit"):
         yield f'ml_host_network_{direction}_errs_total{{{on},device="eth0"}}', same(0)
 
@@ -88,6 +91,7 @@ def _model(on: str) -> Iterator[tuple[str, str]]:
     yield f'ml_labels_total{{{on},outcome="matched"}}', rising(100)
     yield f'ml_labels_total{{{on},outcome="orphan"}}', same(0)
     yield f'ml_schema_columns{{{on},status="missing"}}', same(0)
+    yield f'ml_model_process_info{{{on},process="server"}}', same(1)
     yield f"ml_model_max_age_seconds{{{on}}}", same(2_000_000)
     for source in ("predictions", "labels"):
         yield f'ml_exporter_clock_skew_seconds{{{on},source="{source}"}}', same(0)

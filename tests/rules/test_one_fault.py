@@ -62,6 +62,7 @@ def on_machine(alert: str, changes: Mapping[str, str], **labels: str) -> Fault:
 
 COLUMN = frozenset({"MLColumnDrift"})
 RETRAIN = frozenset({"MLRetrainingWanted"})
+SERVER = {"process": "server"}
 DISK = {"device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/"}
 FAULTS = (
     Fault(quality("roc_auc", 0.6), "MLQualityBelowTarget", "critical", judged(metric="roc_auc"), RETRAIN),
@@ -198,6 +199,9 @@ FAULTS = (
     on_machine(
         "MLNetworkErrors", {rf"ml_host_network_receive_errs_total\{{{A}\}}": rising(60)}, device="eth0"
     ),
+    Fault({rf"ml_process_instances\{{{A}\}}": same(0)}, "MLModelServerDown", "critical", SERVER),
+    Fault({rf"ml_process_restarts_total\{{{A}\}}": rising(1)}, "MLModelServerRestarting", labels=SERVER),
+    Fault({rf"ml_process_worst_fd_ratio\{{{A}\}}": same(0.95)}, "MLDescriptorsNearLimit", labels=SERVER),
     Fault({r"ml_model_info\{.*\}": "1x5 stale"}, "MLModelGone", whose={"model": "m", "team": "t"}),
 )
 # What only looks like a fault: another window, another reference, a version that is no champion.

@@ -26,7 +26,8 @@ def _table() -> Panel:
         "Which processes run, and since when?",
         "As many of each as there should be, none younger than its last release, none unreadable (the exporter "
         "needs its user, or CAP_SYS_PTRACE, to see open files).",
-        empty=NONE,
+        ("MLModelServerDown", "MLModelServerRestarting"),
+        NONE,
     )
     clock = select("ml_exporter_clock_timestamp_seconds", SCOPE)
     started = select("ml_process_oldest_start_time_seconds", SCOPE, CHOSEN)
@@ -86,7 +87,8 @@ def _files() -> Panel:
     about = About(
         "How many files do the processes have open?",
         "Steady. What only grows ends with too many open files. The five groups with most.",
-        empty=NONE,
+        ("MLDescriptorsNearLimit",),
+        NONE,
     )
     return graph(about, [_gauge("ml_process_open_fds")], unit="short", low=0)
 

@@ -197,6 +197,14 @@ def test_what_recording_rules_would_have_recorded_is_computed(told: Told) -> Non
     assert told.alert("MLCalibrationOff").startswith("#   MLCalibrationOff (warning) would have fired once")
 
 
+@pytest.mark.parametrize("days", [2.5, 90.0])
+def test_a_history_that_still_goes_on_is_seen_to_its_end(days: float, url: str, tmp_path: Path) -> None:
+    moment = START + 12 * HOUR
+    text, problems = report(load(config(tmp_path)), Prometheus(url), days, moment)
+    assert problems == []
+    assert f"# From 12 hours, to {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}. " in text
+
+
 def test_a_history_of_two_days_is_called_short(told: Told) -> None:
     assert "less than ten times the alert window of 1d" in told.text
 

@@ -56,12 +56,23 @@ def report(config: Config, prometheus: Prometheus, days: float, now: float) -> t
 
 
 def _span(prometheus: Prometheus, model: Model, days: float, now: float) -> Span | None:
-    moments = f"timestamp({selector('ml_model_info', model=model.name)})[{round(days * _DAY)}s:1m]"
-    ends = [prometheus.at(f"{end}({end}_over_time({moments}))", now) for end in ("min", "max")]
-    if not all(ends):
+    """Find the first and the last look at a model, coarsely and then within one step."""
+    info = selector("ml_model_info", model=model.name)
+    step = max(_FINEST, float(round(days * _DAY / _LOOKS)))
+    coarse = _moments(
+        prometheus, f"present_over_time({info}[{step:.0f}s])", now - days * _DAY, now + step, step
+    )
+    if not coarse:
         return None
-    start, end = (found[0].samples[0][1] for found in ends)
-    return Span(start, end)
+    fine = max(15.0, step / _LOOKS)
+    starts, ends = (
+        _moments(prometheus, info, moment - step, moment, fine) for moment in (min(coarse), max(coarse))
+    )
+    return Span(min(starts or coarse), min(max(ends or coarse), now))
+
+
+def _moments(prometheus: Prometheus, query: str, start: float, end: float, step: float) -> list[float]:
+    return [moment for series in prometheus.between(query, start, end, step) for moment, _ in series.samples]
 
 
 def _model(prometheus: Prometheus, model: Model, span: Span) -> Iterator[str]:

@@ -387,7 +387,7 @@ HEALTH = (
     _counter(
         "ml_duplicate_predictions_total",
         "model version",
-        "Predictions that repeat the id of another of their version within an hour; counted when they are mature.",
+        "Predictions that repeat the id of another of their version within 10 minutes; counted when they are mature.",
     ),
     _gauge(
         "ml_schema_columns",

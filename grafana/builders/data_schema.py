@@ -66,7 +66,7 @@ def _constant() -> Panel:
 def _duplicates() -> Panel:
     about = About(
         "What share of predictions is logged twice?",
-        "0 %. An id that comes again within an hour, known when predictions are mature.",
+        "0 %. An id that comes again within ten minutes, known when predictions are mature.",
         ("MLDuplicates",),
     )
     twice, made = (

@@ -19,6 +19,7 @@ from ml_exporter.limits import drift_limits
 from ml_exporter.profile import NumericColumn, Profile, ProfileError, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
+from ml_exporter.profile_print import print_profile
 from ml_exporter.sources.decode import VECTORS
 from ml_exporter.stats.result import Unavailable, Value
 
@@ -236,7 +237,10 @@ def test_lists_that_are_no_embeddings_are_ignored(tmp_path: Path, values: list[A
     assert profiled(site).ignored["e"] == note
 
 
-def test_the_largest_stretch_of_the_reference_is_noise_and_suggests_a_limit(tmp_path: Path) -> None:
+def test_the_largest_stretch_of_the_reference_is_noise_and_suggests_a_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     site = Site(tmp_path, [embedded(drift={"limits": "auto"})])
     values = vectors(np.random.default_rng(1), REFERENCE)
     values[400:600] += 1.0
@@ -257,6 +261,8 @@ def test_the_largest_stretch_of_the_reference_is_noise_and_suggests_a_limit(tmp_
     assert drift_limits(own, made.columns)["e", "centroid"] == known.limits["1m"]
     (own,) = Site(tmp_path, [embedded()]).config().models
     assert drift_limits(own, made.columns) == {("e", "centroid"): 0.5}
+    print_profile(made, tmp_path / "profile.json", {})
+    assert f"centroid {known.limits['1m']:.2g}" in capsys.readouterr().out
 
 
 def test_equal_vectors_have_distances_in_their_own_unit(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from ml_exporter.profile import Profile, ProfileError, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_joint import COLUMNS, Gathered, association
+from ml_exporter.profile_print import print_profile
 from ml_exporter.sources.batch import Numbers, Predictions
 from ml_exporter.stats import distance
 from ml_exporter.stats.multivariate import METHODS
@@ -192,6 +193,23 @@ def test_the_profile_says_which_columns_it_has_together(folder: Path) -> None:
     assert 1 <= len(known.components) < 6
     assert set(known.noise) == set(METHODS)
     assert all(set(noise.chunks) == {"1m"} for noise in known.noise.values())
+
+
+def test_the_table_of_a_profile_says_what_is_watched_together(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = profile_of(folder)
+    print_profile(found, folder / "profile.json", {})
+    assert known_text(found) in " ".join(capsys.readouterr().out.split())
+
+
+def known_text(found: Profile) -> str:
+    assert found.joint is not None
+    components = len(found.joint.components)
+    return (
+        "watched together: 5 columns, and of 1 whether a value is missing; "
+        f"{components} components explain 65% of the variance"
+    )
 
 
 def test_without_the_key_nothing_is_made_or_counted(site: Site) -> None:

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_exporter.embeddings import CENTROID
 from ml_exporter.profile import Column, NumericColumn, Profile
 from ml_exporter.profile_noise import MINIMUM_CHUNKS, SEASONAL
+from ml_exporter.stats.multivariate import EXPLAINED
 
 
 def print_profile(profile: Profile, path: Path, early: Mapping[str, int]) -> None:
@@ -38,6 +40,13 @@ def print_profile(profile: Profile, path: Path, early: Mapping[str, int]) -> Non
     for name, reason in profile.ignored.items():
         table.add_row(escape(name), "ignored", escape(reason), "", "", "")
     console.print(table)
+    joint = profile.joint
+    if joint is not None:
+        console.print(
+            f"watched together: {len(joint.columns)} columns, and of {len(joint.indicators)} whether a value is missing; "
+            f"{len(joint.components)} components explain {EXPLAINED:.0%} of the variance",
+            highlight=False,
+        )
     for warning in _warnings(profile, early):
         console.print(f"warning: {warning}", markup=False, highlight=False)
     console.print(
@@ -70,15 +79,14 @@ def _warnings(profile: Profile, early: Mapping[str, int]) -> Iterator[str]:
 
 def _limits(column: Column, profile: Profile) -> str:
     """The limits by method that the longest window with enough chunks suggests."""
-    windows = [
-        window for window in profile.windows if any(window in noise.limits for noise in column.noise.values())
-    ]
+    suggested = {method: noise.limits for method, noise in column.noise.items()}
+    if isinstance(column, NumericColumn) and column.embedding is not None:
+        suggested[CENTROID] = column.embedding.limits
+    windows = [window for window in profile.windows if any(window in own for own in suggested.values())]
     if not windows:
         return ""
     last = max(windows, key=lambda window: profile.windows[window].seconds)
-    limits = ", ".join(
-        f"{method} {noise.limits[last]:.2g}" for method, noise in column.noise.items() if last in noise.limits
-    )
+    limits = ", ".join(f"{method} {own[last]:.2g}" for method, own in suggested.items() if last in own)
     return f"{last}: {limits}"
 
 

@@ -436,3 +436,29 @@ def test_the_page_is_json_free_of_names_from_the_log(site: Site) -> None:
     health.collect(families, report, 0.0)
     assert 0 < values(families, "ml_schema_columns")["unexpected",] <= 100
     assert "evil" not in json.dumps([str(family) for family in families.collect()])
+
+
+def test_versions_may_take_a_column_for_different_things(tmp_path: Path) -> None:
+    own = Site(tmp_path, models=[model("m", shadow=["2"])])
+    for path, texts in (("text.json", [f"case {n}" for n in range(400)]), ("plan.json", ["a", "b"] * 200)):
+        own.predict(*(prediction(n, n, features={"t": text}) for n, text in enumerate(texts)), name="m")
+        profiled(own, path)
+        renew(own)
+    own.models[0]["profile"] = {"1": "text.json", "2": "plan.json", "default": "text.json"}
+    texts = ["", "a", "c", "case 7", None]
+    own.now = 100
+    for version in ("1", "2"):
+        own.predict(
+            *(prediction(n, n, version=version, features={"t": text}) for n, text in enumerate(texts)),
+            name="m",
+        )
+    report, _ = looked_back(own, 100)
+    found = {
+        version: {check: n for (column, check), n in counted(report, version).items() if column == "t" and n}
+        for version in ("1", "2")
+    }
+    # Texts of the profile have six to eight characters, and seldom six.
+    assert found == {
+        "1": {"missing": 1, "empty": 1, "out_of_range": 3, "outlier": 4},
+        "2": {"missing": 1, "unseen": 3},
+    }

@@ -39,7 +39,7 @@ def _requests() -> Panel:
         "What became of alerts that ask for retraining?",
         "Mostly success. Refused and failed: the pipeline did not take it. The others were not asked for: duplicate, "
         "cooldown and weekly_limit spare the pipeline, unconfirmed ones no page showed. In the shown time.",
-        ("MLRetrainingWanted", "MLRetrainingFailed"),
+        ("MLRetrainingWanted", "MLRetrainingFailed", "MLHookDown"),
         NO_HOOK,
     )
     requests = f"increase({select('ml_retrain_requests_total', HOOK_OF_MODEL)}[$__range])"

@@ -223,7 +223,7 @@ ELSEWHERE = (
 PARTS = 4
 AT = f"{STEPS * 4}m"
 # Their tests are others: they need a day of history, no exporter at all, or a hook.
-NOT_HERE = {"MLQualityDropped", "MLCalibrationOff", "MLExporterAbsent", "MLRetrainingFailed"}
+NOT_HERE = {"MLQualityDropped", "MLCalibrationOff", "MLExporterAbsent", "MLRetrainingFailed", "MLHookDown"}
 
 
 def case(name: str, changes: Mapping[str, str], told: Iterable[str], notes: Iterable[str]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def completion(shell: str) -> str:
     commands = parser()
     for action in _actions(commands):
         if isinstance(action.metavar, str) and action.metavar in _FILES:
-            action.complete = _FILES[action.metavar]  # type: ignore[attr-defined]  # where shtab looks for it
+            action.complete = _FILES[action.metavar]  # where shtab looks for it
     script = shtab.complete(commands, shell=shell)
     # Its first lines tell its own version.
     return (

@@ -164,7 +164,7 @@ class TestStopping:
         add = state.add
 
         def stopping(*arguments: object) -> None:
-            add(*arguments)  # type: ignore[arg-type]  # handed on as they came
+            add(*arguments)
             stop.set()
 
         monkeypatch.setattr(state, "add", stopping)

@@ -99,6 +99,8 @@ def _command(
 
 def _serve(flags: argparse.Namespace) -> int:
     stop = _stopped_by_signals()
+    # A reload that comes before there is anything to load again must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The state and its log hold what models answered: nobody else's business.
     os.umask(0o077)
     # A scrape needs the interpreter many times; with the default of 5 ms each turn, one that comes while

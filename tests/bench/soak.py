@@ -316,9 +316,10 @@ def run(folder: Path, minutes: float, rate: int) -> list[str]:
 
 def live(life: Life, templates: list[bytes], labels: list[bool | None], minutes: float, rate: int) -> None:
     """Do all of it side by side, for so many minutes."""
-    for _ in range(120):
-        if post(life.port, "/-/ready", method="GET")[0] == 200:
-            break
+    deadline = time.monotonic() + 600
+    while post(life.port, "/-/ready", method="GET")[0] != 200:
+        if time.monotonic() > deadline or not life.process.is_running():
+            raise SystemExit("the exporter did not become ready")
         time.sleep(0.5)
     works = [
         threading.Thread(target=write, args=(life, templates, labels, rate)),

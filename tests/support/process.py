@@ -58,7 +58,12 @@ class Exporter:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", self.program, *arguments], stdout=log, stderr=log
             )
-        wait_for(lambda: self.process.poll() is not None or b"listening on" in self.logged(begin))
+        listening = b"listening on"
+        try:
+            wait_for(lambda: self.process.poll() is not None or listening in self.logged(begin), seconds=100)
+        except BaseException:
+            self.kill()
+            raise
         assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
         address = self.logged(begin).rpartition(b"listening on ")[2].split(b'"')[0]
         self.port = int(address.rpartition(b":")[2])

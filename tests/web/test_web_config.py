@@ -76,7 +76,7 @@ def test_promtool_and_the_exporter_accept_every_key(folder: Path) -> None:
     path = write(folder, yaml.safe_dump(FULL))
     assert "SUCCESS" in promtool(path)
     rules = WebFile(path, print).current()
-    assert dict(rules.headers) == FULL["http_server_config"]["headers"]  # type: ignore[index]  # a mapping
+    assert dict(rules.headers) == FULL["http_server_config"]["headers"]
     assert rules.config.authenticates
 
 

@@ -62,7 +62,6 @@ _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
 # Keys that are read and validated, and that nothing looks at yet.
 WITHOUT_EFFECT: tuple[str, ...] = ()
-_COLUMN_KEYS_WITHOUT_EFFECT = ("importance",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Config:
         for location in _locations(self.data, ()):
             key = key_text(location)
             general = re.sub(r"\[\d+\]", "[]", key)
-            if general in WITHOUT_EFFECT or _unused_column_key(location):
+            if general in WITHOUT_EFFECT:
                 yield key
 
 
@@ -164,8 +163,3 @@ def _locations(value: object, at: Location) -> Iterator[Location]:
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from _locations(item, (*at, index))
-
-
-def _unused_column_key(location: Location) -> bool:
-    inside = len(location) == 5 and location[0] == "models" and location[2] == "columns"
-    return inside and location[4] in _COLUMN_KEYS_WITHOUT_EFFECT

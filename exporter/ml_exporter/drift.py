@@ -96,6 +96,17 @@ def reference_cells(column: Column) -> IntArray:
     return np.asarray([*column.counts, column.missing], np.int64)
 
 
+def association(column: Column) -> float:
+    """Variance of the loss between a column's cells: how much of the loss the column tells; 0 if not known."""
+    losses = np.asarray([np.nan if loss is None else loss for loss in column.losses])
+    known = np.isfinite(losses)
+    if not known.any():
+        return 0.0
+    weights = reference_cells(column)[known]
+    mean = np.average(losses[known], weights=weights)
+    return float(np.average(np.square(losses[known] - mean), weights=weights))
+
+
 def coarse_starts(column: Column) -> IntArray:
     """Where the PSI's bins begin among the cells; `missing` is the last."""
     if isinstance(column, CategoricalColumn):

@@ -17,11 +17,10 @@ from ml_exporter.layout import Layout
 from ml_exporter.profile import CategoricalColumn, Chunks, Profile, ProfileError
 from ml_exporter.profile_answers import digits, estimation, expected_loss, hourly_rhythm, reference_quality
 from ml_exporter.profile_bins import numeric
-from ml_exporter.profile_columns import Maker
+from ml_exporter.profile_columns import Made, Maker
 from ml_exporter.profile_counts import Stretches
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_joint import Gathered, joint_of
-from ml_exporter.profile_noise import worst_shares
 from ml_exporter.slots import Slots
 from ml_exporter.stats.arrays import FloatArray, IntArray
 from ml_exporter.stats.distance import MINIMUM_ROWS
@@ -64,26 +63,28 @@ def build(
     ignored: dict[str, str] = {}
     gathered = Gathered(rows.sample.times) if model.joint_window is not None else None
     embedded = {feature.name: feature for feature in rows.features if feature.kind == "embedding"}
-    for name, made in chain(maker.features(), own.items()):
+
+    def complete(name: str, made: Made) -> tuple[Column, IntArray | None]:
+        """The column with its losses and noise, and its cells on the sample where they are wanted."""
+        mean = _mean_losses(made.column, made.codes(known if name in own else rows.known), losses)
+        sampled = made.codes(rows.sample) if gathered is not None and name not in own else None
+        return maker.complete(name, made, mean), sampled
+
+    answers = ((name, made if isinstance(made, str) else complete(name, made)) for name, made in own.items())
+    for name, found in chain(maker.features(complete), answers):
         progress(name, len(columns) + len(ignored), total)
-        if isinstance(made, str):
-            ignored[name] = made
+        if isinstance(found, str):
+            ignored[name] = found
             continue
         where = maker.embedding(embedded[name], seconds) if name in embedded else None
         if name in embedded and where is None:
             ignored[name] = "has no vector without gaps"
             continue
-        view = known if name in own else rows.known
-        mean = _mean_losses(made.column, made.codes(view), losses)
-        chunks = maker.chunks(made)
-        shares = {window: worst_shares(made.column, counts) for window, counts in chunks.items()}
-        worst = {window: found for window, found in shares.items() if found}
-        noise = maker.noise(name, made, chunks)
-        columns[name] = made.column.model_copy(update={"losses": mean, "noise": noise, "worst": worst})
+        columns[name], cells = found
         if where is not None:
             columns[name] = columns[name].model_copy(update={"embedding": where})
-        if gathered is not None and name not in own:
-            gathered.add(name, columns[name], made.codes(rows.sample))
+        if gathered is not None and cells is not None:
+            gathered.add(name, columns[name], cells)
     joint = joint_of(gathered, seconds, rows.first, rows.last) if gathered else None
     times = {version: _text(time) for version, time in trained_at.items()}
     profile = bare.model_copy(

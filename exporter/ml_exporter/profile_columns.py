@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ml_exporter.config import Model
 from ml_exporter.drift import Column, methods_of
 from ml_exporter.judged import Judged
-from ml_exporter.profile import CategoricalColumn, Embedding, Noise, NumericColumn
+from ml_exporter.profile import CategoricalColumn, Embedding, NumericColumn
 from ml_exporter.profile_answers import digits
 from ml_exporter.profile_bins import cut
 from ml_exporter.profile_counts import (
@@ -25,11 +27,14 @@ from ml_exporter.profile_counts import (
 )
 from ml_exporter.profile_data import CATEGORY_LIMIT, Rows
 from ml_exporter.profile_embeddings import NUMBERS, embedding
-from ml_exporter.profile_noise import MINIMUM_CHUNK_ROWS, Floors, noise_of
+from ml_exporter.profile_noise import MINIMUM_CHUNK_ROWS, Floors, noise_of, worst_shares
 from ml_exporter.profile_part import Feature, Part
 from ml_exporter.sources.batch import ABSENT, INVALID
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
+T = TypeVar("T")
+
+_MOST_WORKERS = 4
 _RARE = 0.01
 _FEW = 20
 """So few whole numbers may be codes, and so few texts are never too many for categories."""
@@ -52,11 +57,20 @@ class Maker:
         self._counter = Counter(rows, stretches)
         self._floors = Floors()
 
-    def features(self) -> Iterator[tuple[str, Made | str]]:
-        """Each feature, or why it is ignored."""
-        for feature in self._rows.features:
+    def features(self, complete: Callable[[str, Made], T]) -> Iterator[tuple[str, T | str]]:
+        """What is made of each feature, or why it is ignored; a few are made at a time."""
+
+        def made(feature: Feature) -> tuple[str, T | str]:
             found = self._feature(feature)
-            yield feature.name, found if isinstance(found, str) else self._made([found])[0]
+            if isinstance(found, str):
+                return feature.name, found
+            return feature.name, complete(feature.name, self._made([found])[0])
+
+        # DuckDB and numpy let go of the interpreter where they work.
+        workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(self._rows.features), 4 * workers):
+                yield from pool.map(made, self._rows.features[start : start + 4 * workers])
 
     def own_columns(self) -> dict[str, Made | str]:
         """Columns of the model itself: score, prediction and label."""
@@ -65,14 +79,15 @@ class Maker:
         made = iter(self._made(counted, lambda part: part.judged()))
         return {name: column if isinstance(column, str) else next(made) for name, column in found.items()}
 
-    def chunks(self, made: Made) -> dict[str, IntArray]:
-        """By window the rows of each chunk by cell, of chunks with rows enough."""
+    def complete(self, name: str, made: Made, losses: tuple[float | None, ...]) -> Column:
+        """A column with its losses, and what it shows without drift."""
         tables = {window: self.stretches.by_chunk(window, made.counts) for window in self.stretches.chunks}
-        return {window: table[table.sum(axis=1) >= MINIMUM_CHUNK_ROWS] for window, table in tables.items()}
-
-    def noise(self, name: str, made: Made, chunks: Mapping[str, IntArray]) -> dict[str, Noise]:
-        """What a column shows without drift."""
-        return noise_of(name, made.column, methods_of(self._model, name, made.column), chunks, self._floors)
+        chunks = {window: table[table.sum(axis=1) >= MINIMUM_CHUNK_ROWS] for window, table in tables.items()}
+        methods = methods_of(self._model, name, made.column)
+        noise = noise_of(name, made.column, methods, chunks, self._floors)
+        shares = {window: worst_shares(made.column, counts) for window, counts in chunks.items()}
+        worst = {window: found for window, found in shares.items() if found}
+        return made.column.model_copy(update={"losses": losses, "noise": noise, "worst": worst})
 
     def embedding(self, feature: Feature, seconds: Mapping[str, float]) -> Embedding | None:
         """Where the vectors of a column of embeddings lie."""

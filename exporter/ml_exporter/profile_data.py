@@ -27,7 +27,15 @@ from ml_exporter.sources.decode import UNKNOWN_VERSION
 CATEGORY_LIMIT = 1_000
 BLOCK = 1_000_000
 """Rows that are in memory at once; a sample has about as many at most."""
-_MEMORY = "300MB"
+_LOADING, _COUNTING, _COLUMN_MEMORY = 500_000, 250_000, 600
+"""Kilobytes for the engine, and more for each column: a Parquet file's have a buffer each.
+
+With less than the first it reads JSON by one thread only; counting needs memory of its own.
+"""
+_OWN = 8
+"""Columns of the table that are no features, or a few more."""
+_GROUP, _VECTOR, _LARGEST = 4_000_000, 2_048, 122_880
+"""Values that a group of rows may have; rows come in vectors of so many, and in groups of at most so many."""
 _SPREAD = 2_654_435_761
 """2^32 by the golden ratio: multiples of it fall evenly whatever period the rows have."""
 _NUMBERS = (
@@ -80,16 +88,16 @@ class Rows:
         self.block = block
         self._model = model
         folder = tempfile.mkdtemp(prefix="ml-exporter-profile-")
-        self._db = duckdb.connect(
-            str(Path(folder) / "rows.duckdb"), config={"memory_limit": _MEMORY, "temp_directory": folder}
-        )
+        self._db = duckdb.connect(config={"memory_limit": f"{_LOADING} KB", "temp_directory": folder})
         weakref.finalize(self, _remove, self._db, folder)
         try:
             self._db.execute("SET timezone = 'UTC'")
             self._records = Records(self._db, files)
             self.features = tuple(self._find_features())
             self._details = self._detail_paths()
+            self._open(Path(folder))
             self._load(since, until)
+            self._db.execute(f"SET memory_limit = '{_COUNTING} KB'")
             self.features = tuple(map(self._sized, self.features))
             self.classes = self._find_classes()
             if model.task == "multiclass":
@@ -102,8 +110,10 @@ class Rows:
                 f"{names}: {str(error).splitlines()[0]}; compare with predictions.fields"
             ) from None
         self._table = Table(partial(_arrays, self._db), model.task, self.classes, tuple(self._details))
-        self._size, self.first, self.last = self._fetch("SELECT count(*), min(time), max(time) FROM rows")[0]
-        self.labelled = int(self._fetch(f"SELECT count(*) FROM rows WHERE {self._known}")[0][0])
+        self._size, self.first, self.last = self._fetch(
+            "SELECT count(*), min(time), max(time) FROM kept.rows"
+        )[0]
+        self.labelled = int(self._fetch(f"SELECT count(*) FROM kept.rows WHERE {self._known}")[0][0])
 
     def __len__(self) -> int:
         return int(self._size)
@@ -126,14 +136,14 @@ class Rows:
     def ends(self, feature: Feature) -> tuple[float, float] | None:
         """The least and the greatest number of a feature, None where it has none."""
         own = feature.number
-        low, high = self._fetch(f"SELECT min({own}), max({own}) FROM rows WHERE isfinite({own})")[0]
+        low, high = self._fetch(f"SELECT min({own}), max({own}) FROM kept.rows WHERE isfinite({own})")[0]
         return None if low is None else (low, high)
 
     def category_counts(self, feature: Feature, limit: int) -> tuple[list[tuple[str, int]], int]:
         """Up to `limit` categories with their rows, most frequent first, and how many there are."""
         own = sql.name(f"f {feature.name}")
         found = self._fetch(
-            f"SELECT {own} AS value, count(*) AS n, count(*) OVER () FROM rows WHERE value IS NOT NULL "
+            f"SELECT {own} AS value, count(*) AS n, count(*) OVER () FROM kept.rows WHERE value IS NOT NULL "
             f"GROUP BY value ORDER BY n DESC, value LIMIT {limit}"
         )
         return [(value, n) for value, n, _ in found], found[0][2] if found else 0
@@ -144,13 +154,14 @@ class Rows:
         early = f"time < CASE version {cases} END" if cases else "false"
         return dict(
             self._fetch(
-                f"SELECT version, count(*) FILTER ({early}) FROM rows GROUP BY version ORDER BY version"
+                f"SELECT version, count(*) FILTER ({early}) FROM kept.rows GROUP BY version ORDER BY version"
             )
         )
 
     def _fetch(self, statement: str) -> list[Any]:
         try:
-            return self._db.execute(statement).fetchall()
+            with self._db.cursor() as cursor:
+                return cursor.execute(statement).fetchall()
         except duckdb.Error as error:
             raise ProfileError(_trouble(error)) from None
 
@@ -171,7 +182,7 @@ class Rows:
         if score is not None and not isinstance(score, str):
             return tuple(Slots(self._model.class_limit, tuple(score)).names)
         found = self._db.execute(
-            "SELECT value FROM (SELECT label AS value, 1 AS weight FROM rows UNION ALL SELECT class, 1e-9 FROM rows) "
+            "SELECT value FROM (SELECT label AS value, 1 AS weight FROM kept.rows UNION ALL SELECT class, 1e-9 FROM kept.rows) "
             f"WHERE value IS NOT NULL AND value <> {sql.text(MISSING)} GROUP BY value ORDER BY sum(weight) DESC, value LIMIT {self._model.class_limit}"
         ).fetchall()
         return tuple(row[0] for row in found)
@@ -222,7 +233,7 @@ class Rows:
             return feature
         length = f"len(try_cast({sql.name(f'f {feature.name}')} AS DOUBLE[]))"
         found = self._fetch(
-            f"SELECT {length} AS own, count(*) AS n, sum(count(*)) OVER () FROM rows WHERE own IS NOT NULL "
+            f"SELECT {length} AS own, count(*) AS n, sum(count(*)) OVER () FROM kept.rows WHERE own IS NOT NULL "
             "GROUP BY own ORDER BY n DESC, own LIMIT 1"
         )
         size, rows, total = found[0] if found else (0, 0, 0)
@@ -231,6 +242,17 @@ class Rows:
         if rows < _ALIKE * total and not feature.sure:
             return replace(feature, kind=None, note=f"{feature.note} of different lengths")
         return replace(feature, size=size, note=f"{feature.note}, {size} each, watched by norm and centroid")
+
+    def _open(self, folder: Path) -> None:
+        """Open the file for the rows, in groups of as many as fit into memory with all of their columns."""
+        columns = len(self.features) + _OWN
+        self._db.execute(f"SET memory_limit = '{_LOADING + columns * _COLUMN_MEMORY} KB'")
+        rows = _GROUP // columns
+        size = max(rows - rows % _VECTOR, _VECTOR)
+        self._db.execute(
+            f"ATTACH {sql.text(str(folder / 'rows.duckdb'))} AS kept (ROW_GROUP_SIZE {min(size, _LARGEST)})"
+        )
+        self._db.execute("USE kept")
 
     def _load(self, since: int | None, until: int | None) -> None:
         """Make the table `rows`; where a line is malformed or a value does not fit, read all as text."""
@@ -244,7 +266,7 @@ class Rows:
             source = f"{select} FROM {self._records.read(self._types, strict)} {version}"
             try:
                 self._db.execute(
-                    f"CREATE OR REPLACE TABLE rows AS SELECT * {self._derived()}FROM ({source}) "
+                    f"CREATE OR REPLACE TABLE kept.rows AS SELECT * {self._derived()}FROM ({source}) "
                     f"WHERE {' AND '.join(conditions)}"
                 )
                 return
@@ -365,7 +387,9 @@ def _spread(condition: str, rows: int, wanted: int) -> str:
 def _arrays(db: duckdb.DuckDBPyConnection, statement: str) -> Mapping[str, Any]:
     """Columns of an answer; raises ProfileError where there is no room for them."""
     try:
-        return db.execute(statement).fetchnumpy()
+        # A cursor of its own: several threads ask at once.
+        with db.cursor() as cursor:
+            return cursor.execute(statement).fetchnumpy()
     except duckdb.Error as error:
         raise ProfileError(_trouble(error)) from None
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ml_exporter.drift import Column, reference_cells
+from ml_exporter.drift import Column, association, reference_cells
 from ml_exporter.joint import STEP, absence_of, codes_of
 from ml_exporter.profile import Joint, JointNoise
 from ml_exporter.profile_answers import digits
@@ -45,17 +45,6 @@ class Gathered:
             order = list(self.columns)
             last = min(order, key=lambda name: (association(self.columns[name]), -order.index(name)))
             del self.columns[last], self.cells[last]
-
-
-def association(column: Column) -> float:
-    """Variance of the loss between a column's cells: how much of the loss the column tells; 0 if not known."""
-    losses = np.asarray([np.nan if loss is None else loss for loss in column.losses])
-    known = np.isfinite(losses)
-    if not known.any():
-        return 0.0
-    weights = reference_cells(column)[known]
-    mean = np.average(losses[known], weights=weights)
-    return float(np.average(np.square(losses[known] - mean), weights=weights))
 
 
 def joint_of(gathered: Gathered, seconds: Mapping[str, float], first: int, last: int) -> Joint | None:

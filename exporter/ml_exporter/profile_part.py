@@ -130,8 +130,10 @@ class Part:
 
     @cached_property
     def _order(self) -> IntArray | None:
+        if not self._sort:
+            return None
         times = np.asarray(self._read("time"), np.int64)
-        return np.argsort(times, kind="stable") if self._sort and np.any(times[1:] < times[:-1]) else None
+        return np.argsort(times, kind="stable") if np.any(times[1:] < times[:-1]) else None
 
     def _read(self, expression: str) -> Any:
-        return self._table.query(f"SELECT {expression} AS value FROM rows WHERE {self._where}")["value"]
+        return self._table.query(f"SELECT {expression} AS value FROM kept.rows WHERE {self._where}")["value"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from prometheus_client.core import Metric
@@ -14,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from ml_exporter.config import Model
 from ml_exporter.engine import Snapshot
 from ml_exporter.metrics import drift, health, labels, models, quality, traffic
-from ml_exporter.metrics.budget import limited
+from ml_exporter.metrics.budget import limited, ranks_of
 from ml_exporter.metrics.catalogue import Families
 
 _EOF = b"# EOF\n"
@@ -71,13 +72,14 @@ def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> LogPage:
 def log_families(snapshot: Snapshot, hold: float, series_limit: int) -> tuple[Families, int]:
     """What a snapshot has to show, and how many series the limit has left out."""
     families = Families()
+    reports = [report for report, _ in snapshot.reports]
     for report, state in snapshot.reports:
         traffic.collect(families, report, state, hold)
         labels.collect(families, report, state, hold)
         quality.collect(families, report, hold)
         drift.collect(families, report, hold)
         health.collect(families, report, hold)
-    return families, limited(families.collect(), series_limit)
+    return families, limited(families.collect(), series_limit, partial(ranks_of, reports))
 
 
 def config_families(configured: Iterable[tuple[Model, models.Layouts]]) -> Families:

@@ -70,3 +70,27 @@ def test_what_has_no_column_stays_whatever_the_limit() -> None:
         "ml_model_info": 2,
         "ml_predictions": 2,
     }
+
+
+def test_features_of_the_lowest_rank_go_first_whatever_their_place() -> None:
+    families = page(4)
+    ranks = {
+        ("a", "c0"): (1.0, 0.1),
+        ("b", "c1"): (0.0, 9.0),
+        ("b", "c3"): (2.0, 0.0),
+        ("a", "c2"): (1.0, 0.2),
+    }
+    order = [
+        ("b", "c1"),
+        ("b", "c2"),
+        ("b", "c0"),
+        ("a", "c3"),
+        ("a", "c1"),
+        ("a", "c0"),
+        ("a", "c2"),
+        ("b", "c3"),
+    ]
+    for gone in range(1, len(order) + 1):
+        families = page(4)
+        assert limited(families.collect(), 4 + 24 - 3 * gone, lambda: ranks) == 3 * gone
+        assert set(columns_left(families)) == set(order[gone:])

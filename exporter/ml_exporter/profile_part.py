@@ -101,7 +101,7 @@ class Part:
         """Up to about so many finite vectors of an embedding, shape (n, size), and their ascending times."""
         own = sql.name(f"f {feature.name}")
         every = max(1, -(-len(self) // limit))
-        rows = f"rows WHERE {self._where} AND rowid % {every} = 0 AND isfinite({feature.number})"
+        rows = f"kept.rows WHERE {self._where} AND rowid % {every} = 0 AND isfinite({feature.number})"
         vector = sql.vector(own, feature.size)
         found = self._table.query(f"SELECT unnest({vector}) AS value FROM {rows}")["value"]
         values = np.asarray(np.ma.filled(found, np.nan), np.float64).reshape(-1, feature.size)

@@ -146,6 +146,7 @@ def _window(on: str) -> Iterator[tuple[str, str]]:
     yield f"ml_calibration_error{{{on}}}", same(0.02)
     yield f"ml_calibration_error_noise{{{on}}}", same(0.03)
     yield f'ml_input_violation_ratio{{{on},column="x",check="missing"}}', same(0.01)
+    yield f"ml_constant_columns{{{on}}}", same(0)
     yield f'ml_multivariate_drift{{{on},method="pca",reference="training"}}', same(0.1)
     yield f'ml_multivariate_drift_noise{{{on},method="pca",reference="training"}}', same(0.05)
     for metric, value in {"roc_auc": 0.8, "brier_score": 0.1}.items():

@@ -123,6 +123,7 @@ FAULTS = (
         "MLInputViolations",
         labels=judged(column="x", check="missing"),
     ),
+    Fault({rf"ml_constant_columns\{{{JUDGED}\}}": same(2)}, "MLConstantColumns", labels=judged()),
     Fault({rf"ml_schema_columns\{{{A}\}}": same(1)}, "MLSchemaChanged"),
     Fault({rf"ml_duplicate_predictions_total\{{{CHAMPION}\}}": rising(20)}, "MLDuplicates"),
     Fault(

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-STEPS = 12
+STEPS = 11
 """Steps of four minutes: more than half an hour, which is the longest that alerts wait."""
 WINDOWS, REFERENCES = ("1h", "1d", "7d"), ("training", "previous")
-COLUMNS = ("x", "y", "score", "label")
+COLUMNS = ("x", "score", "label")
 STEP = 240
 
 Series = dict[str, str]

@@ -67,7 +67,7 @@ def learned(model: Model, rows: Rows) -> tuple[Coding, Codes]:
     """How the columns of rows go together, and what gives the cells of others."""
     maker = Maker(model, rows, Stretches(rows.first, rows.last, {"1d": DAY}))
     gathered, columns, codes = Gathered(rows.sample.times), dict[str, Column](), {}
-    for name, made in maker.features():
+    for name, made in maker.features(lambda _, made: made):
         assert not isinstance(made, str)
         columns[name], codes[name] = made.column, made.codes
         gathered.add(name, made.column, made.codes(rows.sample))

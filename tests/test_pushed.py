@@ -104,7 +104,7 @@ def test_clients_that_hang_do_not_hold_up_the_end(site: Site) -> None:
         wait_for(lambda: exporter.samples().get(READ) == 10)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_what_was_acknowledged_survives_kills_and_counts_once(site: Site, kills: int) -> None:
     """Files are renamed and deleted meanwhile: 1 MiB holds a part of what is pushed."""
     rows, stop = 200, threading.Event()

@@ -24,7 +24,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,8 +189,7 @@ def look(life: Life) -> None:
     for _ in life.every(SAMPLE_SECONDS):
         with life.process.oneshot():
             memory, threads = life.process.memory_info().rss, life.process.num_threads()
-        size = sum(file.stat().st_size for file in life.folder.glob("state.duckdb*"))
-        spool = sum(file.stat().st_size for file in life.folder.glob("spool/*"))
+        size, spool = (sizes(life.folder, pattern) for pattern in ("state.duckdb*", "spool/*"))
         life.looks.append(
             {
                 "resident memory, MB": memory / 1e6,
@@ -199,6 +199,15 @@ def look(life: Life) -> None:
                 "spool, MB": spool / 1e6,
             }
         )
+
+
+def sizes(folder: Path, pattern: str) -> int:
+    """Bytes of files, some of which come and go."""
+    found = 0
+    for file in folder.glob(pattern):
+        with suppress(FileNotFoundError):
+            found += file.stat().st_size
+    return found
 
 
 def samples(port: int) -> dict[str, float]:
@@ -314,6 +323,14 @@ def run(folder: Path, minutes: float, rate: int) -> list[str]:
     return life.problems
 
 
+def guarded(life: Life, work: Callable[..., None], *arguments: object) -> None:
+    """Do a part of it; that it came to an early end is noted too."""
+    try:
+        work(life, *arguments)
+    except Exception as error:
+        life.problems.append(f"{work.__name__}: {error!r}")
+
+
 def live(life: Life, templates: list[bytes], labels: list[bool | None], minutes: float, rate: int) -> None:
     """Do all of it side by side, for so many minutes."""
     deadline = time.monotonic() + 600
@@ -322,8 +339,8 @@ def live(life: Life, templates: list[bytes], labels: list[bool | None], minutes:
             raise SystemExit("the exporter did not become ready")
         time.sleep(0.5)
     works = [
-        threading.Thread(target=write, args=(life, templates, labels, rate)),
-        *(threading.Thread(target=work, args=(life,)) for work in (reload, scrape, look)),
+        threading.Thread(target=guarded, args=(life, work, *arguments))
+        for work, *arguments in ((write, templates, labels, rate), (reload,), (scrape,), (look,))
     ]
     for thread in works:
         thread.start()

@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "sources")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", folder, folder / "sources"], check=True, timeout=120)
+    subprocess.run([*build, "--wheel-dir", folder, folder / "sources"], check=True, timeout=280)
     (found,) = folder.glob("*.whl")
     return found
 

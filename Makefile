@@ -12,7 +12,7 @@ $(FAULTS): fault ; @:
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop fault test test-long bench bench-peers soak lint tools venv clean distclean
+.PHONY: help run stop fault test test-long drill bench bench-peers soak lint tools venv clean distclean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,6 +37,10 @@ test: venv ## run all tests but the long ones, the linters and the type checker
 test-long: venv ## run the tests that take minutes
 	@.ci/fetch_tools.sh --node-exporter --chromium || [ -z "$$CI" ] || { echo 'test-long: in CI every tool must be there' >&2; exit 1; }
 	$(PYTEST) $(SIDE_BY_SIDE) -m long
+
+drill: venv ## every fault once, on the real exporter, Prometheus and Alertmanager; tells what paged and when
+	@.ci/fetch_tools.sh
+	@PYTHONPATH=exporter/demo $(PYTHON_VENV) -m tests.e2e.drill
 
 bench: venv ## measure reading and scraping against a yardstick in the same run, and what memory depends on
 	$(PYTHON_VENV) -m tests.bench.ingest

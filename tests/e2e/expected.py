@@ -31,6 +31,26 @@ CAUSED: Mapping[str, set[str]] = {
         "MLRetrainingWanted",
     },
 }
+_DRIFT = {"MLColumnDrift", "MLModelDrift", "MLPredictionDrift", "MLMultivariateDrift", "MLManyColumnsDrifted"}
+_LATE = {
+    "MLLabelsStopped",
+    "MLLabelCoverageLow",
+    "MLLabelsDelayed",
+    "MLQualityUnknown",
+    "MLEstimatedQualityLow",
+}
+# The faults that only the drill plays.
+DRILLED: Mapping[str, set[str]] = {
+    **CAUSED,
+    "label-stop": _LATE,
+    "unseen-category": {"MLInputViolations", *_DRIFT},
+    "schema": {"MLSchemaChanged", "MLInputViolations", *_DRIFT},
+    "label-delay": _LATE,
+    "traffic-stop": {"MLNoPredictions", "MLStaleData"},
+    "latency": {"MLLatencyBudgetBurn"},
+    "errors": {"MLErrorBudgetBurn"},
+    "garbage-lines": {"MLRowsRejected"},
+}
 # How busy and how full the machine is that runs the tests is not their subject; and Prometheus
 # takes five seconds to find its first targets, at a quick pace longer than MLExporterAbsent waits.
 NOT_JUDGED = {

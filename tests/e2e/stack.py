@@ -7,6 +7,7 @@ fault and one without, so that all faults are seen at once, and what one of them
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -27,21 +28,21 @@ from supervisor import HOST, Program, Supervisor, answers
 from tests.e2e.receiver import Page, Receiver, receiving
 from tests.tools import REPOSITORY, find_tool
 
-FAULTS = ("shift", "missing", "label-stop", "flip")
 CLEAN = "flight-delay"
-MODELS = {CLEAN: "none", **{f"{CLEAN}-{fault}": fault for fault in FAULTS}}
-# Quiet weeks, up to where the model's second version begins; when they are over they start again.
-SINCE, BACKDATED_DAYS, UNTIL = "2013-04-20", 30, "2013-07-01"
 SHIPPED_PAGER = "http://127.0.0.1:10479/"
 POLL_SECONDS = 0.1
+JUDGED = 'ml_quality_upper{version="1"} and on (job, instance, model, metric, window) ml_quality_target'
+TARGETS = 2
+"""How many of them the demo's model has."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast things go: days `faster` times as in the demo, times of rules divided by `factor`.
+    """How fast things go: windows and days `faster` times as in the demo, times of rules divided by `factor`.
 
+    `slower` makes days that much longer, so that a window holds fewer of them.
     `interval` is that of scrapes and evaluations, `patience` how long to wait for anything, and
     `labels_stop_ahead` how long before the start labels stop where that is the fault, all in seconds.
     """
@@ -51,11 +52,16 @@ class Pace:
     interval: int
     patience: float
     labels_stop_ahead: float
+    slower: int = 1
 
     def time(self, duration: str, least: int = 0) -> str:
         """Return one of the demo's durations at this pace, not below `least` seconds unless it was."""
         before = milliseconds(duration) // 1000
         return f"{max(before // self.faster, min(least, before))}s"
+
+    def days(self, duration: str, least: int = 0) -> str:
+        """Return a duration that belongs to the days, as that until a label is there."""
+        return f"{self.slower * milliseconds(self.time(duration, least)) // 1000}s"
 
     @property
     def alert_window(self) -> str:
@@ -71,7 +77,29 @@ class Pace:
     @property
     def day_seconds(self) -> float:
         """How long a simulated day takes."""
-        return 30 / self.faster
+        return 30 / self.faster * self.slower
+
+    @property
+    def backdated_days(self) -> int:
+        """How many days the longest window holds."""
+        return 30 // self.slower
+
+
+@dataclass(frozen=True)
+class Show:
+    """What is played: the days, which start again when they are over, and a model for each of the faults.
+
+    The default days are quiet weeks, up to where the model's second version begins.
+    """
+
+    faults: tuple[str, ...] = ("shift", "missing", "label-stop", "flip")
+    since: str = "2013-04-20"
+    until: str = "2013-07-01"
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names of models with their faults."""
+        return {CLEAN: "none", **{f"{CLEAN}-{fault}": fault for fault in self.faults}}
 
 
 @dataclass(frozen=True)
@@ -79,6 +107,7 @@ class Stack:
     """The running bundle."""
 
     pace: Pace
+    show: Show
     folder: Path
     exporter: str
     prometheus: str
@@ -106,15 +135,29 @@ class Stack:
         found: list[Json] = requests.get(f"{self.alertmanager}/api/v2/alerts", timeout=10).json()
         return found
 
+    def judges(self) -> bool:
+        """Tell whether the targets of all models that have labels are judged."""
+        unlabelled = 1 if self.pace.labels_stop_ahead else 0
+        wanted = TARGETS * (len(self.show.models) - unlabelled)
+        return bool(self.query(f"count({JUDGED}) >= {wanted}"))
+
+    def counts(self) -> bool:
+        """Tell whether counters no longer show the 0 that they are born with."""
+        return bool(self.query('min(ml_predictions_total{version="1"}) > 0'))
+
     def break_all(self) -> None:
         """Let each model's fault begin."""
-        for model in MODELS:
-            begin_fault(self.folder / model)
+        for model, fault in self.show.models.items():
+            begin_fault(self.folder / model, fault)
+
+    def signal_exporter(self, number: signal.Signals) -> None:
+        """Send the exporter a signal."""
+        [process] = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
+        process.send_signal(number)
 
     def kill_exporter(self) -> None:
         """End the exporter as a power cut would."""
-        [process] = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
-        process.kill()
+        self.signal_exporter(signal.SIGKILL)
 
     def wait(self, condition: Callable[[], object]) -> bool:
         """Wait until `condition` holds; tell whether it did within the patience."""
@@ -127,26 +170,26 @@ class Stack:
 
 
 @contextmanager
-def running(pace: Pace, folder: Path) -> Iterator[Stack]:
+def running(pace: Pace, folder: Path, show: Show = Show()) -> Iterator[Stack]:
     """Yield the bundle once each of its programs is ready; end all of them in any case."""
     binaries = find_tool("prometheus"), find_tool("alertmanager")
     ports = free_ports(3)
     with receiving() as receiver:
-        write_configuration(pace, folder, ports, receiver.server_port)
+        write_configuration(pace, show, folder, ports, receiver.server_port)
         supervisor = Supervisor(folder, folder)
         try:
-            for program in programs(pace, folder, ports, *binaries):
+            for program in programs(pace, show, folder, ports, *binaries):
                 supervisor.start(program)
             exporter, prometheus, alertmanager = (f"http://{HOST}:{port}" for port in ports)
-            yield Stack(pace, folder, exporter, prometheus, alertmanager, receiver)
+            yield Stack(pace, show, folder, exporter, prometheus, alertmanager, receiver)
         finally:
             supervisor.stop()
 
 
-def begin_fault(folder: Path) -> None:
+def begin_fault(folder: Path, fault: str) -> None:
     """Tell the traffic that writes into `folder` its model's fault."""
     draft = folder / "fault.new"
-    draft.write_text(MODELS[folder.name])
+    draft.write_text(fault)
     draft.replace(folder / "fault")
 
 
@@ -159,7 +202,7 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def write_configuration(pace: Pace, folder: Path, ports: list[int], receiver: int) -> None:
+def write_configuration(pace: Pace, show: Show, folder: Path, ports: list[int], receiver: int) -> None:
     """Write what the programs read: the shipped files with other paths, addresses and times."""
     script = REPOSITORY / "prometheus" / "scale_rules.py"
     scale = [
@@ -178,10 +221,10 @@ def write_configuration(pace: Pace, folder: Path, ports: list[int], receiver: in
     text = routes.read_text()
     assert SHIPPED_PAGER in text
     routes.write_text(text.replace(SHIPPED_PAGER, f"http://{HOST}:{receiver}/"))
-    (folder / "exporter.yml").write_text(yaml.safe_dump(exporter_config(pace, folder)))
+    (folder / "exporter.yml").write_text(yaml.safe_dump(exporter_config(pace, show, folder)))
 
 
-def exporter_config(pace: Pace, folder: Path) -> Json:
+def exporter_config(pace: Pace, show: Show, folder: Path) -> Json:
     """Return the demo's configuration at this pace, with its model once for each fault."""
     shipped = (REPOSITORY / "exporter/demo/flights.yml").read_text()
     config: Json = yaml.safe_load(shipped)
@@ -193,7 +236,7 @@ def exporter_config(pace: Pace, folder: Path) -> Json:
     }
     # Each model gets a document of its own: they must not share what is changed below.
     config["models"] = [
-        model_config(yaml.safe_load(shipped)["models"][0], pace, folder, name) for name in MODELS
+        model_config(yaml.safe_load(shipped)["models"][0], pace, folder, name) for name in show.models
     ]
     return config
 
@@ -213,21 +256,23 @@ def model_config(model: Json, pace: Pace, folder: Path, name: str) -> Json:
     # Lines are written each second, so a label may be read a second after its time stamp, and a
     # prediction be as old as a night and a few intervals.
     model["labels"] |= {
-        "maturity": pace.time(model["labels"]["maturity"], 3),
-        "wait": pace.time(model["labels"]["wait"]),
+        "maturity": pace.days(model["labels"]["maturity"], 3),
+        "wait": pace.days(model["labels"]["wait"]),
     }
-    return model | {"prediction_age_limit": pace.time(model["prediction_age_limit"], 10)}
+    return model | {"prediction_age_limit": pace.days(model["prediction_age_limit"], 10)}
 
 
 def programs(
-    pace: Pace, folder: Path, ports: list[int], prometheus: Path, alertmanager: Path
+    pace: Pace, show: Show, folder: Path, ports: list[int], prometheus: Path, alertmanager: Path
 ) -> Iterator[Program]:
     """Yield what is to be started, in this order."""
-    data = cut_data(folder / "flights.parquet")
-    if pace.labels_stop_ahead:
-        begin_fault(folder / f"{CLEAN}-label-stop")
-    yield from (traffic_program(pace, folder / name, data) for name in MODELS)
-    logs = [folder / name / f"{log}.jsonl" for name in MODELS for log in ("predictions", "labels")]
+    data = cut_data(folder / "flights.parquet", show)
+    if pace.labels_stop_ahead and "label-stop" in show.faults:
+        begin_fault(folder / f"{CLEAN}-label-stop", "label-stop")
+    yield from (
+        traffic_program(pace, show, folder / name, data, fault) for name, fault in show.models.items()
+    )
+    logs = [folder / name / f"{log}.jsonl" for name in show.models for log in ("predictions", "labels")]
     listen = [f"--web.listen-address={HOST}:{port}" for port in ports]
     yield Program(
         "alertmanager",
@@ -256,18 +301,18 @@ def programs(
     )
 
 
-def traffic_program(pace: Pace, folder: Path, data: Path) -> Program:
+def traffic_program(pace: Pace, show: Show, folder: Path, data: Path, fault: str) -> Program:
     """Return one model server's stand-in; it is not waited for, so that all of them load at once."""
     script: tuple[str, ...] = (str(REPOSITORY / "exporter/demo/traffic.py"),)
-    if MODELS[folder.name] == "label-stop":
+    if fault == "label-stop" and pace.labels_stop_ahead:
         script = (str(Path(__file__).with_name("early_traffic.py")), str(pace.labels_stop_ahead))
     days = (
         "--model",
         CLEAN,
         "--start",
-        SINCE,
+        show.since,
         "--backdate-days",
-        str(BACKDATED_DAYS),
+        str(pace.backdated_days),
         "--day-seconds",
         str(pace.day_seconds),
     )
@@ -275,9 +320,9 @@ def traffic_program(pace: Pace, folder: Path, data: Path) -> Program:
     return Program(f"traffic-{folder.name}", (sys.executable, *script, *days, *files))
 
 
-def cut_data(path: Path) -> Path:
+def cut_data(path: Path, show: Show) -> Path:
     """Write the days that are played to a file of their own, which each traffic process loads quickly."""
-    span = f"ts >= '{SINCE} 00:00:00+00' AND ts < '{UNTIL} 00:00:00+00'"
+    span = f"ts >= '{show.since} 00:00:00+00' AND ts < '{show.until} 00:00:00+00'"
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT * FROM '{traffic.DATA}' WHERE {span}) TO '{path}'")
     return path

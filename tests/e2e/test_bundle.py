@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 from tests.e2e.expected import CAUSED, EXPECTED, NOT_JUDGED, Expected, check_links, numbers
 from tests.e2e.receiver import Page
-from tests.e2e.stack import CLEAN, MODELS, Json, Pace, Stack, running
+from tests.e2e.stack import CLEAN, Json, Pace, Stack, running
 from tests.grafana.queries import EMPTY_ON_A_CALM_DEMO, run_queries
 
 pytestmark = pytest.mark.timeout(1800)
@@ -23,12 +23,6 @@ QUICK = Pace(faster=15, factor=300, interval=1, patience=60, labels_stop_ahead=4
 AS_THE_DEMO = Pace(faster=1, factor=60, interval=5, patience=600, labels_stop_ahead=0)
 
 WATCHDOG, DOWN = "MLWatchdog", "MLExporterDown"
-# So many targets are judged.
-JUDGED = """
-count(ml_quality_upper{version="1"} and on (job, instance, model, metric, window) ml_quality_target) >= %d
-"""
-# Counters no longer show the 0 that they are born with.
-COUNTED = 'min(ml_predictions_total{version="1"}) > 0'
 FIRED = 'group by (model, alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
 
 
@@ -55,11 +49,9 @@ class Killed:
 def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Yield the bundle when everything has been judged for so long that any alert would have come."""
     with running(request.param, tmp_path_factory.mktemp("bundle")) as stack:
-        unlabelled = 1 if stack.pace.labels_stop_ahead else 0
-        judged = JUDGED % (2 * (len(MODELS) - unlabelled))
-        assert stack.wait(lambda: stack.query(judged)), stack.query("ml_unavailable")
+        assert stack.wait(stack.judges), stack.query("ml_unavailable")
         time.sleep(stack.pace.longest_wait)
-        assert stack.wait(lambda: stack.query(COUNTED)), "the counters stand still"
+        assert stack.wait(stack.counts), "the counters stand still"
         assert stack.wait(lambda: heard(stack, WATCHDOG)), "not even the Watchdog is heard"
         yield stack
 
@@ -153,7 +145,7 @@ def test_a_fault_sets_off_nothing_but_its_own_alerts(broken: Stack) -> None:
         labels = series["metric"]
         fired.setdefault(labels.get("model", ""), set()).add(labels["alertname"])
     assert fired.pop("") - NOT_JUDGED == {WATCHDOG}
-    unexpected = {model: names - CAUSED[MODELS[model]] for model, names in fired.items()}
+    unexpected = {model: names - CAUSED[broken.show.models[model]] for model, names in fired.items()}
     assert {model: names for model, names in unexpected.items() if names} == {}
     assert CLEAN not in fired
 
@@ -182,7 +174,7 @@ def test_a_killed_exporter_pages_once(killed: Killed) -> None:
 
 
 def test_a_killed_exporter_explains_the_alerts_on_its_models(killed: Killed) -> None:
-    assert {alert["labels"]["model"] for alert in killed.alerts} == set(MODELS) - {CLEAN}
+    assert {alert["labels"]["model"] for alert in killed.alerts} == set(killed.stack.show.models) - {CLEAN}
     assert held_back(killed.alerts) == len(killed.alerts), killed.alerts
 
 

@@ -25,7 +25,6 @@ sys.path.insert(0, str(ROOT / "prometheus"))
 import alert_table  # noqa: E402  # lives beside the rules, which is put on the path above
 
 from ml_exporter.cli import parser  # noqa: E402
-from ml_exporter.config import WITHOUT_EFFECT  # noqa: E402
 from ml_exporter.config_model import Root  # noqa: E402
 from ml_exporter.metrics.catalogue import CATALOGUE  # noqa: E402
 from ml_exporter.profile import json_schema  # noqa: E402
@@ -159,8 +158,7 @@ def config_keys() -> Iterator[str]:
     if unknown:
         raise KeyError(f"no such config keys: {sorted(unknown)}")
     for key, default in keys.items():
-        unused = "; accepted, without effect in this version" if key in WITHOUT_EFFECT else ""
-        yield f"| `{key}` | {default} | {MEANINGS[key]}{unused} |"
+        yield f"| `{key}` | {default} | {MEANINGS[key]} |"
 
 
 def metrics() -> Iterator[str]:

@@ -7,7 +7,7 @@ from tests.support.rows import layout
 
 from ml_exporter.burn import Budget, budgets, limits
 from ml_exporter.config import Model
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.models import collect
 
 FIELDS = {"score": "score", "latency_seconds": "latency_s", "error": "error"}

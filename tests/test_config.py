@@ -85,7 +85,6 @@ def test_all_that_can_have_a_default_has_one(tmp_path: Path) -> None:
     assert (model.maturity, model.label_field, model.profile_path("1")) == (0.0, None, None)
     assert (model.version_limit, model.segment_limit, model.class_limit) == (5, 20, 20)
     assert model.prediction_age_limit == 3600.0
-    assert config.without_effect() == ()
 
 
 def test_limits_of_a_column_override_the_common_ones(tmp_path: Path) -> None:
@@ -211,10 +210,6 @@ def test_the_shorter_age_is_the_one_to_retrain_at(given: str, age: float | None,
     assert one_model(tmp_path, f"  {given}\n").oldest == (age and age * 86_400)
     both = "  max_age: 2d\n  retrain: {url: http://r, max_age: 3d}\n"
     assert one_model(tmp_path, both).oldest == 2 * 86_400
-
-
-def test_every_key_of_the_complete_configuration_has_an_effect() -> None:
-    assert load(FOLDER / "good" / "complete.yml").without_effect() == ()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ml_exporter.evaluation import ModelReport, WindowReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift as collector
 from ml_exporter.metrics import models
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.health import unavailable_columns
 from ml_exporter.profile import CategoricalColumn, Profile, load, save
 from ml_exporter.profile_build import build

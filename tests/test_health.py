@@ -15,7 +15,7 @@ from tests.support.site import START, Site, label, model, prediction, stamp
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.health import limits_of, upper_share
 from ml_exporter.metrics import health, models
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.profile import NumericColumn, Profile
 
 N = 1_500

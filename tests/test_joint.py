@@ -20,7 +20,7 @@ from ml_exporter.groups import Groups
 from ml_exporter.joint import ROWS, STEP, Sample, absence_of, codes_of
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift as collector
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.health import unavailable
 from ml_exporter.profile import Profile, ProfileError, load, save
 from ml_exporter.profile_build import build

@@ -14,7 +14,7 @@ from ml_exporter.cli import main
 from ml_exporter.config import Model
 from ml_exporter.engine import load_layouts
 from ml_exporter.metrics import models
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.profile import Profile, load
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows

@@ -15,7 +15,8 @@ from tests.tools import find_tool
 
 from ml_exporter.config import load
 from ml_exporter.engine import Engine, Snapshot, load_layouts
-from ml_exporter.metrics.catalogue import CATALOGUE, Families
+from ml_exporter.metrics.catalogue import CATALOGUE
+from ml_exporter.metrics.families import Families
 from ml_exporter.snapshot import Rendered, config_page, join, log_page, render
 from ml_exporter.store import Store
 

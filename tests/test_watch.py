@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from ml_exporter.config_model import Host, ProcessMatch
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.watch import COLLECTORS, HostPaths, Watch
 
 

@@ -45,7 +45,7 @@ def report_check(path: Path) -> int:
         print(problem, file=sys.stderr)
     if problems:
         return 1
-    for note in (*config.without_effect(), *_notes(config)):
+    for note in _notes(config):
         print(f"note: {note}")
     _print_columns(layouts)
     _print_targets(config, layouts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,8 @@ from ml_exporter.config_model import (
 )
 from ml_exporter.config_source import (
     ConfigError,
-    Location,
     Problem,
     Source,
-    key_text,
     plain,
     read_source,
 )
@@ -60,9 +58,6 @@ _SECRET_WORD = re.compile(r"(?i)secret|password|passwd|token|authorization|crede
 _URL_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
 
-# Keys that are read and validated, and that nothing looks at yet.
-WITHOUT_EFFECT: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -77,17 +72,6 @@ class Config:
     def masked_yaml(self) -> str:
         """Return the file's content as YAML with every secret replaced by <secret>."""
         return yaml.safe_dump(_masked(plain(self.data)), sort_keys=False, allow_unicode=True)
-
-    def without_effect(self) -> tuple[str, ...]:
-        """Return a sentence for each key in the file that this version accepts and does not use."""
-        return tuple(f"{key}: accepted, without effect in this version" for key in self._unused())
-
-    def _unused(self) -> Iterator[str]:
-        for location in _locations(self.data, ()):
-            key = key_text(location)
-            general = re.sub(r"\[\d+\]", "[]", key)
-            if general in WITHOUT_EFFECT:
-                yield key
 
 
 def load(path: Path) -> Config:
@@ -153,13 +137,3 @@ def _masked(value: object) -> object:
 def _masked_item(key: str, item: object) -> object:
     secret = _SECRET_WORD.search(key) and not key.endswith("_file")
     return MASK if secret else _masked(item)
-
-
-def _locations(value: object, at: Location) -> Iterator[Location]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield (*at, key)
-            yield from _locations(item, (*at, key))
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _locations(item, (*at, index))

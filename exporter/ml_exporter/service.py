@@ -17,7 +17,7 @@ from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import exporter as own
 from ml_exporter.metrics import pushed
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.profile import ProfileError
 from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render

@@ -16,7 +16,7 @@ from ml_exporter.config import Model
 from ml_exporter.engine import Snapshot
 from ml_exporter.metrics import drift, health, labels, models, quality, traffic
 from ml_exporter.metrics.budget import limited, ranks_of
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 _EOF = b"# EOF\n"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from ml_exporter.config_model import Host
-from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.cgroup import collect_cgroups
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.gpu import Gpus
 from ml_exporter.metrics.host import HostState, collect_host
 from ml_exporter.metrics.pressure import collect_pressure

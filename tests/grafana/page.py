@@ -9,7 +9,7 @@ from tests.grafana.models import JUDGED, MODELS, WINDOWS, Made
 from tests.grafana.page_machinery import machinery
 from tests.grafana.page_quality import quality
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 
 def page(seconds: float, now: float) -> bytes:

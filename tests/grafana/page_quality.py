@@ -6,7 +6,7 @@ from itertools import product
 
 from tests.grafana.models import JUDGED, WINDOWS, Made
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 HALF_WIDTH = 0.02
 

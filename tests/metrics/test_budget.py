@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ml_exporter.metrics.budget import limited
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 
 def page(columns: int = 10) -> Families:

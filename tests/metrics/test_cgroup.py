@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_exporter.metrics.catalogue import Families
 from ml_exporter.metrics.cgroup import collect_cgroups, parse_cgroup, parse_flat, parse_limit, parse_quota
+from ml_exporter.metrics.families import Families
 
 POD = "kubepods.slice/pod1.slice"
 CONTAINER = f"{POD}/container.scope"

@@ -16,8 +16,9 @@ from ml_exporter.engine import Engine, Snapshot, load_layouts
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift, exporter, health, labels, models, pushed, quality, traffic
-from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, GPU, HOST, RETRAINING, Families
+from ml_exporter.metrics.catalogue import CATALOGUE, EXPORTER, GPU, HOST, RETRAINING
 from ml_exporter.metrics.exporter import AREAS, Vitals
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.process import collect_self
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.season import Deviation

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ml_exporter.metrics.catalogue import GPU, Families
+from ml_exporter.metrics.catalogue import GPU
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.gpu import Gpus, load_nvml
 
 

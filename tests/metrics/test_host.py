@@ -9,7 +9,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.filesystem import MountProbe, chosen_mounts, parse_mountinfo
 from ml_exporter.metrics.host import HostState, collect_host, parse_meminfo, parse_net_dev, parse_stat
 

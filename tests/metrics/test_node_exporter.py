@@ -13,7 +13,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from tests.tools import find_tool
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.host import collect_host
 from ml_exporter.metrics.pressure import collect_pressure
 

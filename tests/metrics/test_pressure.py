@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.pressure import collect_pressure, parse_pressure
 
 TEXT = """\

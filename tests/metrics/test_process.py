@@ -12,7 +12,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.process import (
     ProcessTotals,
     collect_processes,

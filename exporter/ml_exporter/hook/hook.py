@@ -16,7 +16,7 @@ from ml_exporter.hook.incidents import Incident, Incidents
 from ml_exporter.hook.message import Alert, Message
 from ml_exporter.hook.page import Page, PageError, Trained
 from ml_exporter.hook.request import Outcome, request_body
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 RESULTS = (
     "success",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 _PREFIX = "ml_process_cgroup_"
 

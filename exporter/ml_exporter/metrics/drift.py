@@ -6,7 +6,7 @@ from ml_exporter.config_model import Model
 from ml_exporter.drift import REFERENCE, coarse, drifted, reference_cells, references_of
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.joint import JointDrift
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Value
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from ml_exporter import __version__
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.pipeline import SourceStatus
 
 AREAS = (

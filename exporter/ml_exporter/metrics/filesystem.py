@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 # node_exporter's defaults for Linux (collector/filesystem_linux.go).
 _NO_MOUNT_POINT = re.compile(

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU
 

@@ -9,7 +9,7 @@ from ml_exporter.delta import OWN_COLUMNS
 from ml_exporter.drift import MATURE
 from ml_exporter.evaluation import Health, ModelReport, VersionReport, WindowReport
 from ml_exporter.health import COMPARED, checks, reference_cardinalities, reference_share, violations
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Reason, Unavailable, Value
 

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.filesystem import MountProbe, collect_filesystems
 
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_exporter.evaluation import ModelReport
 from ml_exporter.labels import DELAY_BOUNDS, OUTCOMES
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.state import ModelState
 

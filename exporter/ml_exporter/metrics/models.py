@@ -12,7 +12,7 @@ from ml_exporter.embeddings import CENTROID
 from ml_exporter.health import limits_of
 from ml_exporter.layout import Layout
 from ml_exporter.limits import columns_of, drift_limits
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 Layouts = Mapping[str, Layout]
 

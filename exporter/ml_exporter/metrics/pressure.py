@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 # That all work waits for the CPU at once cannot be said of a whole host (Documentation/accounting/psi.rst).
 _STALLS = {"cpu": ("some",), "memory": ("some", "full"), "io": ("some", "full")}

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import psutil
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 
 _TOTALS = {
     "cpu": "ml_process_cpu_seconds_total",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.sources.push import CODES, Spools
 
 

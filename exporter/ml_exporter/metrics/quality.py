@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.metrics.traffic import shows
 from ml_exporter.stats.result import Result, Value
 from ml_exporter.tasks.regression import regression_evidence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_exporter.evaluation import ModelReport, VersionReport
-from ml_exporter.metrics.catalogue import Families
+from ml_exporter.metrics.families import Families
 from ml_exporter.sources.outcomes import REASONS
 from ml_exporter.state import ModelState
 from ml_exporter.tally import LATENCY_BOUNDS

@@ -112,7 +112,9 @@ def test_the_series_of_a_removed_model_vanish_at_once_and_come_back_with_it(
         names = values(service)
         assert [name for name in names if "shop" in name] == []
         assert names[READ] == 40
-        assert [model.name for model in service.status().models] == ["flight-delay"]
+        report = service.status().report
+        assert report is not None
+        assert [model.name for model in report.models] == ["flight-delay"]
     site.models.append(removed)
     site.predict(prediction(2, live()), name="shop")
     wait_for(lambda: reloaded(service, site).get("ml_predictions_total{shop,1}") == 2)

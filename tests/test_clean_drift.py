@@ -182,7 +182,7 @@ class TestWeeks:
         }
         path = folder / "weeks.test.yml"
         path.write_text(yaml.safe_dump(json.loads(json.dumps(test)), width=10**9))
-        assert "SUCCESS" in checked("promtool", "test", "rules", path)
+        assert "SUCCESS" in checked("promtool", "test", "rules", path, seconds=1_200)
 
     def test_clean_days_raise_no_alarm(self, tmp_path: Path) -> None:
         self.alarms(tmp_path, 6, 2, 20, 0.0, "== bool 0")

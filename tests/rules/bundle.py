@@ -17,10 +17,10 @@ RUNBOOKS = sorted((REPOSITORY / "alertmanager" / "runbooks").glob("*.md"))
 QUERY_BLOCK = re.compile(r"```promql\n(.*?)```", re.DOTALL)
 
 
-def checked(tool: str, *arguments: object) -> str:
+def checked(tool: str, *arguments: object, seconds: float = 60) -> str:
     """Run promtool or amtool; return what it prints, or fail with that."""
     command = [str(find_tool(tool)), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -89,6 +89,7 @@ def test_pushing_needs_its_own_user(site: Site, tmp_path: Path) -> None:
         assert push(exporter.port, body(0, 1), Authorization=basic("robot", "secret")) == 202
 
 
+@pytest.mark.long
 def test_clients_that_hang_do_not_hold_up_the_end(site: Site) -> None:
     head = b"POST /v1/predictions/flight-delay HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
     with Exporter(site.config_path) as exporter, ExitStack() as stack:

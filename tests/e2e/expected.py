@@ -46,7 +46,8 @@ DRILLED: Mapping[str, set[str]] = {
     "unseen-category": {"MLInputViolations", *_DRIFT},
     "schema": {"MLSchemaChanged", "MLInputViolations", *_DRIFT},
     "label-delay": _LATE,
-    "traffic-stop": {"MLNoPredictions", "MLStaleData"},
+    # What is left in a window that empties may miss the target; it did when it was predicted, too.
+    "traffic-stop": {"MLNoPredictions", "MLStaleData", "MLQualityAboveTarget", "MLRetrainingWanted"},
     "latency": {"MLLatencyBudgetBurn"},
     "errors": {"MLErrorBudgetBurn"},
     "garbage-lines": {"MLRowsRejected"},

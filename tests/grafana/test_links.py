@@ -57,7 +57,11 @@ def test_links_lead_to_dashboards_that_exist_and_use_fields_that_do(name: str) -
             assert "var-datasource=${datasource}" in link["url"]
 
 
-@pytest.mark.parametrize(("name", "title", "uids"), DRILLS, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(
+    ("name", "title", "uids"),
+    DRILLS,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:20],
+)
 def test_each_cell_of_an_overview_leads_to_what_explains_it(name: str, title: str, uids: set[str]) -> None:
     [table] = [panel for panel in panels(ALL_DASHBOARDS[name]) if panel["title"] == title]
     links = {

@@ -36,7 +36,7 @@ def test_what_is_wrong_is_noticed(
     tmp_path: Path, memory: list[float], files: list[float], page: dict[str, float], log: str, problem: str
 ) -> None:
     found = life(tmp_path, memory, files)
-    judge(found, {MATCHED: 5.0, **page}, log)
+    judge(found, {MATCHED: 5.0, **page}, log, minutes=60)
     assert len(found.problems) == bool(problem)
     assert all(text.startswith(problem) for text in found.problems)
 
@@ -59,6 +59,4 @@ def test_logs_are_renamed_in_turn(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
-    problems = run(tmp_path / "soak", minutes=1.2, rate=300)
-    # Memory grows in the first minutes.
-    assert [text for text in problems if not text.startswith("memory")] == []
+    assert run(tmp_path / "soak", minutes=1.2, rate=300) == []

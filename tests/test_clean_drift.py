@@ -55,13 +55,13 @@ def flat(layout: Layout, counts: dict[str, Counts]) -> NDArray[np.int64]:
 def test_real_days_in_any_order_are_no_drift(tmp_path: Path, reference: int, windows: int) -> None:
     """The floor of sampling alone is exceeded by the weather of nearly every day."""
     log = tmp_path / "log.parquet"
-    days = duckdb.sql(f"SELECT DISTINCT ts::DATE AS day FROM '{FLIGHTS}' WHERE version = '1' ORDER BY day")
-    table = {
-        "day": days.fetchnumpy()["day"],
-        "place": np.random.default_rng(6).permutation(len(days.fetchnumpy()["day"])),
-    }
-    known = ", ".join(f"('{day}'::DATE, {place})" for day, place in zip(*table.values(), strict=True))
-    duckdb.sql(
+    connection = duckdb.connect()
+    days = connection.execute(
+        f"SELECT DISTINCT ts::DATE AS day FROM '{FLIGHTS}' WHERE version = '1' ORDER BY day"
+    ).fetchnumpy()["day"]
+    places = np.random.default_rng(6).permutation(len(days))
+    known = ", ".join(f"('{day}'::DATE, {place})" for day, place in zip(days, places, strict=True))
+    connection.execute(
         f"COPY (SELECT * EXCLUDE (ts, place, day), to_timestamp({START} + place * {DAY} + epoch(ts) % {DAY}) AS ts "
         f"FROM '{FLIGHTS}' JOIN (VALUES {known}) known(day, place) ON ts::DATE = day WHERE version = '1' "
         f"AND place < {reference + windows} ORDER BY ts) TO '{log}' (FORMAT parquet)"

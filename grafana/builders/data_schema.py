@@ -57,7 +57,8 @@ def _constant() -> Panel:
     about = About(
         "How many columns have become constant?",
         "0. All of the window's values in one bin, which neither chance nor the profile explains.",
-        empty=NO_PROFILE,
+        ("MLConstantColumns",),
+        NO_PROFILE,
     )
     constant = f"max by (version) ({select('ml_constant_columns', ONE_MODEL, WINDOW)})"
     return graph(about, [Line(constant, "version {{version}}")], unit="short", low=0)

@@ -196,7 +196,7 @@ def test_lists_in_other_formats_are_the_same(site: Site, form: str) -> None:
     own["predictions"]["fields"] = {**FIELDS, "features": ["features.e", "features.x"]}
     lines = site.folder / f"{NAME}-predictions.jsonl"
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    duckdb.sql(
+    duckdb.connect().execute(
         'COPY (SELECT id, ts, version, score, prediction, latency_s, features.e AS "features.e", '
         f"features.x AS \"features.x\" FROM read_json('{lines}', columns={{id: 'VARCHAR', ts: 'VARCHAR', "
         "version: 'VARCHAR', score: 'DOUBLE', prediction: 'BOOLEAN', latency_s: 'DOUBLE', "

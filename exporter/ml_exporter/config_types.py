@@ -189,7 +189,8 @@ def _text_pattern(value: object) -> str:
     """A pattern that many values are held against: RE2 is linear in their length, whatever it says."""
     pattern = _label(value)
     try:
-        duckdb.execute("SELECT regexp_full_match('', $pattern)", {"pattern": pattern})
+        with duckdb.connect() as connection:
+            connection.execute("SELECT regexp_full_match('', $pattern)", {"pattern": pattern})
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
         raise invalid(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-from scipy.stats import pearson3
+from scipy.special import gammainccinv
 
 from ml_exporter.stats.arrays import FloatArray
 
@@ -37,7 +37,8 @@ def scaled_floor(vectors: FloatArray, quantile: float = 1e-4) -> float:
     weights = np.maximum(weights, 0.0) / weights.sum()
     second, third = float(np.sum(weights**2)), float(np.sum(weights**3))
     skew = 8.0 * third / (2.0 * second) ** 1.5
-    return float(pearson3.isf(quantile, skew, loc=1.0, scale=sqrt(2.0 * second)))
+    shape = 4.0 / skew**2
+    return float(1.0 + sqrt(2.0 * second) * skew / 2.0 * (gammainccinv(shape, quantile) - shape))
 
 
 def floor_at(scaled: float, n: float, m: float) -> float:

@@ -16,7 +16,7 @@ from ml_exporter.sources.reader import Columns, Reader, aliased, renamed
 
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN")
 _TIME = re.compile(r"TIMESTAMP.*|DATE")
-_COLUMNS = 8
+_COLUMNS = 5
 """How many columns are read at once: fewer take less memory, and much fewer more time."""
 
 

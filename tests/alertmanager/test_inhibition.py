@@ -44,6 +44,8 @@ HELD_BACK = {
     "labels unreadable, unknown": (source_down("labels"), on_model("MLQualityUnknown")),
     "labels stopped, unknown": (on_model("MLLabelsStopped"), on_model("MLQualityUnknown")),
     "server down, silence": (on_model("MLModelServerDown"), on_model("MLNoPredictions")),
+    "silence, a missed target": (on_model("MLNoPredictions"), on_model("MLQualityBelowTarget")),
+    "silence, retraining": (on_model("MLNoPredictions"), on_model("MLRetrainingWanted")),
     "server down, restarts": (on_model("MLModelServerDown"), on_model("MLModelServerRestarting")),
     "not ready, its collectors": (on_exporter("MLExporterNotReady"), on_exporter("MLCollectorFailing")),
     "predictions unreadable, backlog": (source_down("predictions"), on_model("MLSourceLagGrowing")),
@@ -134,6 +136,10 @@ LET_THROUGH = {
     ),
     "a missed target behind a server that is down": (
         on_model("MLModelServerDown"),
+        on_model("MLQualityBelowTarget"),
+    ),
+    "a missed target behind the silence of another model": (
+        on_model("MLNoPredictions", model="n"),
         on_model("MLQualityBelowTarget"),
     ),
     "a concept behind old data": (on_model("MLStaleData"), on_model("MLConceptDrift")),

@@ -46,8 +46,7 @@ DRILLED: Mapping[str, set[str]] = {
     "unseen-category": {"MLInputViolations", *_DRIFT},
     "schema": {"MLSchemaChanged", "MLInputViolations", *_DRIFT},
     "label-delay": _LATE,
-    # What is left in a window that empties may miss the target; it did when it was predicted, too.
-    "traffic-stop": {"MLNoPredictions", "MLStaleData", "MLQualityAboveTarget", "MLRetrainingWanted"},
+    "traffic-stop": {"MLNoPredictions", "MLStaleData"},
     "latency": {"MLLatencyBudgetBurn"},
     "errors": {"MLErrorBudgetBurn"},
     "garbage-lines": {"MLRowsRejected"},

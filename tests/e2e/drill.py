@@ -1,6 +1,6 @@
 """`make drill`: every fault of the demo, and three of the exporter itself, on the real bundle.
 
-    PYTHONPATH=exporter/demo python -m tests.e2e.drill [--seconds 210]
+    PYTHONPATH=exporter/demo python -m tests.e2e.drill [--seconds 120]
 
 One exporter watches a model for each fault and one without, under the shipped rules at a quicker pace.
 First nothing is wrong for so many seconds, then all faults begin at once and last as long; then the
@@ -193,7 +193,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=210.0, help="length of the calm, and of the faults")
+    parser.add_argument("--seconds", type=float, default=120.0, help="length of the calm, and of the faults")
     flags = parser.parse_args()
     begun = time.monotonic()
     with (

@@ -34,7 +34,7 @@ def configured(folder: Path, **more: object) -> Model:
     model = {
         "name": "m",
         "champion": "1",
-        "predictions": {"path": "log.parquet", "format": "parquet", "fields": FIELDS},
+        "predictions": {"path": "log.parquet", "format": "parquet", "fields": dict(FIELDS)},
         "windows": ["1d"],
         **more,
     }

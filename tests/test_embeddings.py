@@ -46,7 +46,7 @@ def records(values: NDArray[Any], first: int = 0) -> Iterator[Record]:
 def embedded(form: str = "jsonl", **more: Any) -> dict[str, Any]:
     made = model(**{"drift": {"centroid": {"max": 0.5}}, "windows": ["1m"], "alert_window": "1m", **more})
     del made["labels"]
-    made["predictions"] = {"path": f"{NAME}-predictions.{form}", "format": form, "fields": FIELDS}
+    made["predictions"] = {"path": f"{NAME}-predictions.{form}", "format": form, "fields": dict(FIELDS)}
     return made
 
 

@@ -62,7 +62,7 @@ def watched(**more: Any) -> dict[str, Any]:
     """A model without labels whose columns are watched together."""
     made = model(**{"multivariate": LIMITS, "drift": {"psi": {"max": 0.2}, "methods": UNIVARIATE}, **more})
     del made["labels"]
-    made["predictions"]["fields"] = FIELDS
+    made["predictions"]["fields"] = dict(FIELDS)
     return made
 
 

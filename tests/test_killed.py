@@ -72,8 +72,8 @@ def write_config(folder: Path) -> Path:
     model = {
         "name": "m",
         "champion": "1",
-        "predictions": {"path": "predictions.jsonl", "fields": FIELDS},
-        "labels": {"path": "labels.jsonl", "fields": LABEL_FIELDS, "maturity": "1s", "wait": "1h"},
+        "predictions": {"path": "predictions.jsonl", "fields": dict(FIELDS)},
+        "labels": {"path": "labels.jsonl", "fields": dict(LABEL_FIELDS), "maturity": "1s", "wait": "1h"},
         "windows": ["1m"],
         "alert_window": "1m",
     }

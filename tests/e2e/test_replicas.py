@@ -62,7 +62,7 @@ def configured(folder: Path) -> Path:
         "name": "m",
         "champion": "1",
         "profile": str(folder.parent / "profile.json"),
-        "predictions": {"path": "log.jsonl", "fields": FIELDS},
+        "predictions": {"path": "log.jsonl", "fields": dict(FIELDS)},
         "windows": ["1h"],
         "alert_window": "1h",
         "export_bins": list(COLUMNS),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ml_exporter.config import Config, load
@@ -16,17 +17,20 @@ from ml_exporter.store import Store
 START = 1_700_000_040.0
 """A full minute, in Unix seconds."""
 
-FIELDS = {
-    "id": "id",
-    "timestamp": "ts",
-    "version": "version",
-    "score": "score",
-    "prediction": "prediction",
-    "latency_seconds": "latency_s",
-    "error": "error",
-    "features": "features",
-}
-LABEL_FIELDS = {"id": "id", "timestamp": "ts", "label": "label"}
+# Views, so that a test that changes its own configuration cannot change everybody's.
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "id": "id",
+        "timestamp": "ts",
+        "version": "version",
+        "score": "score",
+        "prediction": "prediction",
+        "latency_seconds": "latency_s",
+        "error": "error",
+        "features": "features",
+    }
+)
+LABEL_FIELDS: Mapping[str, str] = MappingProxyType({"id": "id", "timestamp": "ts", "label": "label"})
 
 Record = Mapping[str, Any]
 
@@ -51,11 +55,11 @@ def model(
     name: str = "flight-delay", labels: Mapping[str, Any] | None = None, **more: object
 ) -> dict[str, Any]:
     """Return a model's part of a configuration; its logs are NAME-predictions.jsonl and NAME-labels.jsonl."""
-    own = {"path": f"{name}-labels.jsonl", "fields": LABEL_FIELDS, "maturity": "1m", "wait": "10m"}
+    own = {"path": f"{name}-labels.jsonl", "fields": dict(LABEL_FIELDS), "maturity": "1m", "wait": "10m"}
     return {
         "name": name,
         "champion": "1",
-        "predictions": {"path": f"{name}-predictions.jsonl", "fields": FIELDS},
+        "predictions": {"path": f"{name}-predictions.jsonl", "fields": dict(FIELDS)},
         "labels": {**own, **(labels or {})},
         "windows": ["1m", "5m", "10m"],
         "alert_window": "10m",

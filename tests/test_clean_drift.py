@@ -194,7 +194,6 @@ class TestWeeks:
     def test_clean_days_raise_no_alarm(self, tmp_path: Path) -> None:
         self.alarms(tmp_path, 6, 2, 20, 0.0, "== bool 0")
 
-    @pytest.mark.long
     def test_a_column_that_moves_raises_one(self, tmp_path: Path) -> None:
         self.alarms(tmp_path, 6, 2, 20, 0.6, ">= bool 1")
 

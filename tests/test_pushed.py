@@ -63,8 +63,9 @@ def push(port: int, data: bytes, source: str = "predictions", **headers: str) ->
 
 def test_predictions_and_labels_meet(site: Site) -> None:
     with Exporter(site.config_path) as exporter:
-        assert push(exporter.port, body(0, 50)) == 202
+        # Labels first: these predictions are mature, so they are judged as soon as they are read.
         assert push(exporter.port, body(0, 40, "labels"), "labels") == 202
+        assert push(exporter.port, body(0, 50)) == 202
         assert push(exporter.port, b"[]") == 400
         wait_for(lambda: exporter.samples().get(MATURE) == 40)
         answered = "ml_exporter_push_requests_total{{{},flight-delay,predictions}}"

@@ -31,9 +31,6 @@ JOBS = ("replicas", "single")
 COLUMNS = ("amount", "place", "prediction", "score")
 
 
-pytestmark = pytest.mark.long
-
-
 def records(rows: int, seed: int, start: float, shift: float) -> list[str]:
     rng = np.random.default_rng(seed)
     places = ["here", "there", "far"]

@@ -188,6 +188,15 @@ class TestDesignEffect:
         assert short.labelled == 40
         assert short.effective == pytest.approx(40 / short.design_effect)
 
+    def test_a_long_window_that_has_just_begun_takes_that_of_the_next_shorter_one(
+        self, tmp_path: Path
+    ) -> None:
+        site = site_for(tmp_path, "binary", windows=["10m", "1h", "1d"])
+        self.rows(site, 1_200, 0.5)
+        windows = [window.quality for window in after(site, 670)[0].versions[0].windows]
+        assert windows[0].design_effect == windows[1].design_effect == windows[2].design_effect > 10.0
+        assert windows[2].effective == pytest.approx(windows[2].labelled / windows[2].design_effect)
+
     def test_where_no_window_tells_it_is_one(self, tmp_path: Path) -> None:
         site = site_for(tmp_path, "binary", windows=["1m", "10m"])
         self.rows(site, 30, 0.5)

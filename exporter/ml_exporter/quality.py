@@ -56,19 +56,21 @@ def qualities(
 ) -> tuple[list[WindowQuality], list[Tally]]:
     """Quality in every window at `time` (microseconds), and the counts it is made of.
 
-    How correlated rows are is taken from the next longer window where a window is too short to tell.
+    Where a window has too few blocks to tell how correlated rows are, that of the next longer one is
+    taken; where none can tell, as in the first half of a long window's first days, that of the next
+    shorter one. It is blind to what correlates rows for longer, but nearer to the truth than none.
     """
-    effects: dict[str, float] = {}
+    windows = [list(version.blocks(index, time).values()) for index in range(len(model.windows))]
+    effects = [version.judging.task.effects(blocks) for blocks in windows]
     found, counts = [], []
-    for index in reversed(range(len(model.windows))):
-        blocks = list(version.blocks(index, time).values())
-        effects = version.judging.task.effects(blocks) or effects
+    for index, (window, blocks) in enumerate(zip(model.windows, windows, strict=True)):
+        known: Mapping[str, float] = next(filter(None, [*effects[index:], *reversed(effects[:index])]), {})
         whole = Tally.sum(version.shapes["judged"], blocks)
-        evidence = Evidence(whole, blocks, effects)
-        shown = segments if model.windows[index] == model.alert_window else {}
+        evidence = Evidence(whole, blocks, known)
+        shown = segments if window == model.alert_window else {}
         found.append(_window(model, version.judging.task, evidence, shown, pending))
         counts.append(whole)
-    return found[::-1], counts[::-1]
+    return found, counts
 
 
 def lacking(model: Model, judged: Tally, pending: int) -> Reason | None:

@@ -155,7 +155,7 @@ QUALITY = (
         "model version window",
         "What these correlated rows are worth as independent ones for bounds: ml_quality_samples over the design "
         "effect (of the Brier score, the share of errors or the absolute error), measured over 12 blocks of time; "
-        "where a window has too few of them that of the next longer one is taken, else none.",
+        "where a window has too few of them that of the next longer one is taken, else of the next shorter one, else none.",
     ),
     _gauge(
         "ml_quality_estimated",

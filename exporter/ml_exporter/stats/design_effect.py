@@ -18,6 +18,10 @@ max(1, V_block / V_iid) falls to about 85 % under AR(1), max(1, (t / z)^2 V_bloc
 with independent rows, and a D that counts only where it is significant jumps from one evaluation to
 the next.
 
+A long window that has just begun has too few blocks, so it takes the D of a shorter one. Simulated
+with 36 panes of 50 rows in three of twelve blocks, and the D of the last 12 panes: shocks per pane are
+covered in 94 % (76 % with D = 1), an AR(1) process of 0.5 in 80 % (56 %), independent rows in 96 %.
+
 What is known of the hours of the day comes from a reference of m rows, so a window of many more than
 m rows is judged as if it had about m.
 """
@@ -56,7 +60,7 @@ def design_effect(blocks: FloatArray) -> DesignEffect | None:
     Columns: rows, sum of the residuals, sum of their squares; a residual is the row's loss less the
     profile's mean loss at that hour of the day (`hourly_mean`), so that a daily rhythm is no
     correlation. None with fewer than `FEWEST_BLOCKS` non-empty blocks, or where few blocks hold
-    nearly all rows: the next longer window's may serve then, else 1.
+    nearly all rows: another window's may serve then, else 1.
     """
     rows, sums, squares = blocks.T
     n, total = float(rows.sum()), float(sums.sum())

@@ -38,10 +38,11 @@ def test_the_state_belongs_to_the_user_before_it_becomes_a_volume() -> None:
 
 
 def test_it_checks_its_health_without_curl() -> None:
-    text = "\n".join(LINES)
-    assert "HEALTHCHECK" in text
-    assert "/-/healthy" in text
-    assert "curl" not in text
+    """The probe's own tests are those of the web config's ways to be asked."""
+    check = LINES[position("HEALTHCHECK") + 1]
+    assert check.split("CMD ")[1] == '["python3", "-m", "ml_exporter.web.probe", "10477"]'
+    assert "EXPOSE 10477" in LINES
+    assert "curl" not in "\n".join(LINES)
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("FROM")])

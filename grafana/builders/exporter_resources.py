@@ -77,7 +77,7 @@ def _errors() -> Panel:
     about = About(
         "Do exporters log errors?",
         "0 a second. Shown are the five areas with most errors in the shown time; each error is in the log.",
-        ("MLSourceDown", "MLReloadFailed"),
+        ("MLExporterErrors", "MLSourceDown", "MLReloadFailed"),
     )
     errors = select("ml_exporter_errors_total", SCOPE)
     logged = f"sum by (area) (rate({errors}[$__rate_interval]))"

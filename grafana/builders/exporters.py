@@ -31,6 +31,7 @@ def exporter_table() -> Panel:
             "MLEvaluationOld",
             "MLSeriesDropped",
             "MLReloadFailed",
+            "MLExporterErrors",
             "MLMemoryNearlyFull",
             "MLDiskFillingUp",
         ),

@@ -52,6 +52,7 @@ def _exporter(on: str) -> Iterator[tuple[str, str]]:
     yield f"ml_exporter_state_set_aside_total{{{on}}}", same(0)
     yield f'ml_exporter_series{{{on},state="dropped"}}', same(0)
     yield f'ml_exporter_collector_success{{{on},collector="host"}}', same(1)
+    yield f'ml_exporter_errors_total{{{on},area="push"}}', same(0)
     yield from _host(on)
     yield from _model(f'{on},model="m"')
     for version in "12":

@@ -191,6 +191,7 @@ FAULTS = (
     on_machine("MLStateSetAside", {rf"ml_exporter_state_set_aside_total\{{{A}\}}": "0x5 1x20"}),
     on_machine("MLSeriesDropped", {rf"ml_exporter_series\{{{A}\}}": same(5)}, state="dropped"),
     on_machine("MLCollectorFailing", {rf"ml_exporter_collector_success\{{{A}\}}": same(0)}, collector="host"),
+    on_machine("MLExporterErrors", {rf"ml_exporter_errors_total\{{{A}\}}": rising(1)}, area="push"),
     on_machine("MLDiskFillingUp", {rf"ml_host_filesystem_avail_bytes\{{{A}\}}": same(3)}, **DISK),
     on_machine("MLMemoryNearlyFull", {rf"ml_host_memory_available_bytes\{{{A}\}}": same(5)}),
     on_machine(

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import yaml
 from tests.alertmanager.running import CONFIG, Labels, burning, on_exporter, on_model, running, source_down
-from tests.e2e.receiver import Page, receiving
+from tests.e2e.receiver import Page, Receiver
+from tests.support.listening import listening
 
 SHIPPED_RECEIVER = "http://127.0.0.1:10479/"
 GROUP_WAIT = re.compile(r"group_wait: \w+")
@@ -117,7 +118,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Page]]:
     """
     folder = tmp_path_factory.mktemp("notified")
     path = folder / "alertmanager.yml"
-    with receiving() as receiver:
+    with listening(Receiver()) as receiver:
         text = CONFIG.read_text(encoding="utf-8")
         text = text.replace(SHIPPED_RECEIVER, f"http://127.0.0.1:{receiver.server_port}/")
         path.write_text(quiet_for_flight_ops(GROUP_WAIT.sub("group_wait: 1s", text)))

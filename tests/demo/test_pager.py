@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pager
 import pytest
+from tests.support.listening import listening
 from tests.tools import REPOSITORY
 
 HOST = "127.0.0.1"
@@ -47,12 +47,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
     )
     (tmp_path / "secret.md").write_text("not for you")
     screen, journal = io.StringIO(), tmp_path / "run" / "notifications.jsonl"
-    with pager.Pager((HOST, 0), journal, runbooks, screen) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with listening(pager.Pager((HOST, 0), journal, runbooks, screen)) as server:
         yield Running(f"http://{HOST}:{server.server_address[1]}", screen, journal)
-        server.shutdown()
-        thread.join()
 
 
 def alert(name: str = "MLNoPredictions", status: str = "firing", **labels: str) -> dict[str, Any]:

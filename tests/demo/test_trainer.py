@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from tests.support.listening import listening
 from trainer import Trainer, genuine
 
 from ml_exporter.config_model import Retrain
@@ -22,12 +22,8 @@ BODY = b"""{"id": "i-1", "model": "flight-delay", "version": "1", "top_columns":
 
 @pytest.fixture
 def trainer() -> Iterator[Trainer]:
-    with Trainer(("127.0.0.1", 0), SECRET.encode()) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with listening(Trainer(("127.0.0.1", 0), SECRET.encode())) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def asked(trainer: Trainer, folder: Path, secret: str, now: float) -> tuple[str, str]:

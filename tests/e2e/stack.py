@@ -25,7 +25,8 @@ import traffic
 import yaml
 from prometheus.scale_rules import milliseconds
 from supervisor import HOST, Program, Supervisor, answers
-from tests.e2e.receiver import Page, Receiver, receiving
+from tests.e2e.receiver import Page, Receiver
+from tests.support.listening import listening
 from tests.tools import REPOSITORY, find_tool
 
 CLEAN = "flight-delay"
@@ -174,7 +175,7 @@ def running(pace: Pace, folder: Path, show: Show = Show()) -> Iterator[Stack]:
     """Yield the bundle once each of its programs is ready; end all of them in any case."""
     binaries = find_tool("prometheus"), find_tool("alertmanager")
     ports = free_ports(3)
-    with receiving() as receiver:
+    with listening(Receiver()) as receiver:
         write_configuration(pace, show, folder, ports, receiver.server_port)
         supervisor = Supervisor(folder, folder)
         try:

@@ -14,7 +14,8 @@ import requests
 import yaml
 from tests.e2e.stack import free_ports
 from tests.hook.test_hook import verified
-from tests.hook.world import MODEL, outside, page
+from tests.hook.world import MODEL, Outside, page
+from tests.support.listening import listening
 from tests.support.process import Exporter, wait_for
 from tests.support.site import model
 from tests.tools import REPOSITORY, find_tool
@@ -70,7 +71,7 @@ def test_an_alert_becomes_a_signed_request(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     now = datetime.now(UTC)
-    with outside() as server:
+    with listening(Outside()) as server:
         server.page = page(now=now.timestamp())
         retrain = {"url": f"{server.url}/train", "secret_file": "secret"}
         config = tmp_path / "config.yml"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from tests.hook.world import MODEL, Outside, World, message, outside
+from tests.hook.world import MODEL, Outside, World, message
+from tests.support.listening import listening
 from tests.support.process import wait_for
 
 from ml_exporter.hook import app
@@ -23,7 +24,7 @@ TOKEN = {"Authorization": "Bearer the-token"}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Outside]:
-    with outside() as running:
+    with listening(Outside()) as running:
         yield running
 
 

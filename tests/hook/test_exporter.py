@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hook.world import MODEL, Outside, alert, message, outside
+from tests.hook.world import MODEL, Outside, alert, message
+from tests.support.listening import listening
 from tests.support.process import wait_for
 from tests.support.serving import FAST, live, running
 from tests.support.site import Site, label, model, prediction
@@ -28,8 +29,8 @@ QUALITY = {"accuracy": {"min": 0.8}}
 
 @pytest.fixture
 def server() -> Iterator[Outside]:
-    with outside() as listening:
-        yield listening
+    with listening(Outside()) as running:
+        yield running
 
 
 def site_of(folder: Path, server: Outside, version: str) -> Site:

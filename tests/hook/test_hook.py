@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hook.world import BREACH, DAY, FINE, MODEL, ON, Outside, World, alert, message, outside, page
+from tests.hook.world import BREACH, DAY, FINE, MODEL, ON, Outside, World, alert, message, page
+from tests.support.listening import listening
 from tests.support.site import START
 
 from ml_exporter.hook import hook, request
@@ -22,7 +23,7 @@ Make = Callable[..., World]
 
 @pytest.fixture
 def server() -> Iterator[Outside]:
-    with outside() as running:
+    with listening(Outside()) as running:
         yield running
 
 

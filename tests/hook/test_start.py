@@ -12,7 +12,8 @@ import pytest
 import requests
 import yaml
 from prometheus_client import generate_latest
-from tests.hook.world import MODEL, Outside, message, outside
+from tests.hook.world import MODEL, Outside, message
+from tests.support.listening import listening
 from tests.support.process import Exporter, wait_for
 from tests.support.site import model
 from tests.web.test_auth import HASHES, PASSWORDS, basic
@@ -30,7 +31,7 @@ from ml_exporter.web.web_config import WebFile
 
 @pytest.fixture
 def server() -> Iterator[Outside]:
-    with outside() as running:
+    with listening(Outside()) as running:
         yield running
 
 

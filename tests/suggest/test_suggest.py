@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.suggest.history import Value, fixed, noise, prometheus, written
+from tests.support.listening import listening
 from tests.support.site import model
 
 from ml_exporter.cli import main
@@ -228,13 +229,13 @@ def test_the_command_prints_yaml(url: str, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_nobody_there_and_others_than_prometheus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.hook.world import outside
+    from tests.hook.world import Outside
 
     path = config(tmp_path)
     asked = ["suggest", "--config.file", str(path), "--prometheus"]
     assert main([*asked, "http://user:hidden@127.0.0.1:9"]) == 1
     assert capsys.readouterr().err == "ml_exporter: --prometheus: no answer (ConnectionError)\n"
-    with outside() as other:
+    with listening(Outside()) as other:
         assert main([*asked, other.url]) == 1
     assert "answers with 200, and not as Prometheus does" in capsys.readouterr().err
     assert main([*asked, "nonsense"]) == 1

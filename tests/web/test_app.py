@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from tests.web.fake_page import FakePage, ask
 
-from ml_exporter.web.app import accepts_gzip, accepts_openmetrics, create_app
+from ml_exporter.web.app import create_app
+from ml_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from ml_exporter.web.server import Server
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -7,8 +7,6 @@ import hmac
 import logging
 from pathlib import Path
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +19,8 @@ from ml_exporter.hook.hook import Hook
 from ml_exporter.hook.message import Message
 from ml_exporter.outgoing import read_secret
 from ml_exporter.snapshot import join, render
-from ml_exporter.web.app import SecurityHeaders, accepts_gzip, accepts_openmetrics, failed
+from ml_exporter.web.app import SecurityHeaders, failed
+from ml_exporter.web.negotiation import negotiated
 
 BODY_LIMIT = 1 << 20
 
@@ -99,15 +98,8 @@ class _Endpoints:
 
     def metrics(self, request: Request) -> Response:
         """Return the page."""
-        openmetrics = accepts_openmetrics(request.headers.get("Accept", ""))
-        gzipped = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-        headers = {
-            "Content-Type": CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
-            "Vary": "Accept, Accept-Encoding",
-        }
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
-        return Response(join((render(self._hook.families()),), openmetrics, gzipped), headers=headers)
+        families = self._hook.families()
+        return negotiated(request, lambda *form: join((render(families),), *form))
 
     async def healthy(self, _request: Request) -> Response:
         """Say that the hook is there."""

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -16,11 +14,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_exporter.web.negotiation import negotiated
 from ml_exporter.web.pages import StatusPage
 from ml_exporter.web.status import Status
 from ml_exporter.web.style import STYLE_SOURCE
 
-_OPENMETRICS = "application/openmetrics-text"
 _SECURITY_HEADERS = (
     (
         "Content-Security-Policy",
@@ -91,15 +89,7 @@ class _Endpoints:
         return Response(_encoded(html), media_type="text/html")
 
     def metrics(self, request: Request) -> Response:
-        openmetrics = accepts_openmetrics(request.headers.get("Accept", ""))
-        gzipped = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-        headers = {
-            "Content-Type": CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
-            "Vary": "Accept, Accept-Encoding",
-        }
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
-        return Response(self._page.metrics(openmetrics, gzipped), headers=headers)
+        return negotiated(request, self._page.metrics)
 
     def config(self, _request: Request) -> Response:
         return Response(_encoded(self._page.config_yaml()), media_type="text/plain")
@@ -141,33 +131,6 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def accepts_openmetrics(accept: str) -> bool:
-    """Tell whether prometheus-client would answer this Accept header with OpenMetrics."""
-    wanted = ",".join(item for item in accept.split(",") if _quality(item) > 0)
-    try:
-        _, content_type = choose_encoder(wanted)
-    except (TypeError, ValueError):  # what it raises for a version that is none
-        return False
-    return content_type.startswith(_OPENMETRICS)
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, section 12.5.3)."""
-    qualities = {item.split(";")[0].strip().lower(): _quality(item) for item in accept_encoding.split(",")}
-    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
-
-
-def _quality(item: str) -> float:
-    for parameter in item.split(";")[1:]:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _encoded(text: str) -> bytes:

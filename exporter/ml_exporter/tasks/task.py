@@ -118,8 +118,8 @@ class Task(ABC):
         """
 
     def segment_cells(self, rows: Judged) -> tuple[BoolArray, IntArray]:
-        """Which of n labelled rows have a score, and the bin and label of these as one code."""
-        raise NotImplementedError(f"{self.name} models do not rank segments, {len(rows)} rows")
+        """Which of n labelled rows are ranked within segments, and the bin and label of these as one code: none."""
+        return np.zeros(len(rows), np.bool_), np.zeros(0, np.int64)
 
     @abstractmethod
     def segment_quality(

@@ -70,12 +70,35 @@ class LabelFields(Section):
     label: DottedPath = "label"
 
 
+def _where(value: object) -> FrozenDict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or not value:
+        raise invalid("does not say which records to read", "write PATH: TEXT, or PATH: [TEXT, ...]")
+    return FrozenDict({dotted(path): _texts(path, wanted) for path, wanted in value.items()})
+
+
+def _texts(path: object, wanted: object) -> tuple[str, ...]:
+    texts = [label_text(text) for text in (wanted if isinstance(wanted, tuple) else (wanted,))]
+    if not texts or None in texts:
+        raise invalid(
+            f"{path} is neither a text nor a list of texts", "write PATH: TEXT, or PATH: [TEXT, ...]"
+        )
+    return tuple(text for text in texts if text is not None)
+
+
+Where = Annotated[
+    FrozenDict[str, tuple[str, ...]],
+    PlainValidator(_where, dict[str, str | bool | float | list[str | bool | float]]),
+]
+"""Which records of a log are read: dotted paths with the texts that stand there."""
+
+
 class Predictions(Section):
     """The prediction log: `path` is an absolute glob pattern."""
 
     path: GlobPath
     format: Format = "jsonl"
     fields: PredictionFields = PredictionFields()
+    where: Where = FrozenDict({})
     push: bool = False
     preset: PredictionPreset | None = None
 
@@ -86,6 +109,7 @@ class Labels(Section):
     path: GlobPath
     format: Format = "jsonl"
     fields: LabelFields = LabelFields()
+    where: Where = FrozenDict({})
     push: bool = False
     preset: LabelPreset | None = None
     maturity: Duration = DAY

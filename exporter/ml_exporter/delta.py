@@ -87,6 +87,7 @@ class PredictionReader:
                 if column.regex and name not in OWN_COLUMNS
             },
             paths.lists,
+            model.predictions.where,
         )
 
     def read(self, block: Block, wall: int, clock: int | None, until: int | None = None) -> Delta:
@@ -169,6 +170,7 @@ class LabelReader:
             label_form(model, layouts),
             model.labels.format,
             database,
+            model.labels.where,
         )
 
     def read(self, block: Block, wall: int, until: int | None = None) -> Delta:

@@ -258,12 +258,12 @@ class Rows:
         """Make the table `rows`; where a line is malformed or a value does not fit, read all as text."""
         self._types: dict[str, str] = {}
         select = f"SELECT {self._columns()}, {self._label()} AS label"
-        version = self._version_filter()
+        wanted = " AND ".join(filter(None, [self._version_filter(), self._record_filter()]))
         conditions = ["time IS NOT NULL"]
         conditions += [f"time >= {since}"] if since is not None else []
         conditions += [f"time < {until}"] if until is not None else []
         for strict in (True, False):
-            source = f"{select} FROM {self._records.read(self._types, strict)} {version}"
+            source = f"{select} FROM {self._records.read(self._types, strict)} WHERE {wanted or 'true'}"
             try:
                 self._db.execute(
                     f"CREATE OR REPLACE TABLE kept.rows AS SELECT * {self._derived()}FROM ({source}) "
@@ -354,9 +354,13 @@ class Rows:
             return ""
         version = self._text(path)
         if model.champion:
-            return f"WHERE coalesce({version}, {sql.text(model.champion)}) = {sql.text(model.champion)}"
+            return f"coalesce({version}, {sql.text(model.champion)}) = {sql.text(model.champion)}"
         listed = ", ".join(map(sql.text, model.shadow)) or "''"
-        return f"WHERE coalesce({version}, '') NOT IN ({listed}) OR {version} IS NULL"
+        return f"(coalesce({version}, '') NOT IN ({listed}) OR {version} IS NULL)"
+
+    def _record_filter(self) -> str:
+        where = self._model.predictions.where.items()
+        return f"NOT {sql.other_than({self._text(path): texts for path, texts in where})}"
 
     def _place(self, path: str, kind: str) -> str:
         """The expression of a path that is to be read as a number or as text; text has numbers as well."""

@@ -140,19 +140,23 @@ def label_log(db: duckdb.DuckDBPyConnection, labels: Labels, answer: str) -> boo
     if not glob.glob(labels.path):
         return False
     fields = labels.fields
-    paths = [path for path in (fields.id, fields.timestamp, fields.label) if path]
+    paths = [path for path in (fields.id, fields.timestamp, fields.label, *labels.where) if path]
     rows = _label_rows(labels, paths)
     found = db.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()
     columns = {row[0] for row in found}
-    known, given = (f"CAST({place(path, columns)} AS VARCHAR)" for path in (fields.id, fields.label))
-    time = str(_LAST)
-    if fields.timestamp:
-        text = f"CAST({place(fields.timestamp, columns)} AS VARCHAR)"
-        time = f"coalesce({sql.microseconds(text)}, {_LAST})"
+
+    def text(path: str) -> str:
+        return f"CAST({place(path, columns)} AS VARCHAR)"
+
+    time = (
+        f"coalesce({sql.microseconds(text(fields.timestamp))}, {_LAST})" if fields.timestamp else str(_LAST)
+    )
+    other = sql.other_than({text(path): wanted for path, wanted in labels.where.items()})
     db.execute(
         "CREATE TABLE label_log AS SELECT known_id, arg_min(own, (time, own)) AS known_label FROM ("
         f"SELECT known_id, time, {answer} AS own FROM "
-        f"(SELECT {known} AS known_id, {time} AS time, {given} AS given FROM {rows})) "
+        f"(SELECT {text(fields.id)} AS known_id, {time} AS time, {text(fields.label)} AS given FROM {rows} "
+        f"WHERE NOT {other})) "
         "WHERE own IS NOT NULL GROUP BY known_id"
     )
     return True

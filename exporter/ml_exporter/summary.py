@@ -9,6 +9,7 @@ from ml_exporter.engine import Snapshot
 from ml_exporter.evaluation import Accounts, ModelReport
 from ml_exporter.metrics.health import unavailable, unavailable_columns
 from ml_exporter.pipeline import SourceStatus
+from ml_exporter.sources.outcomes import NOT_REJECTED
 from ml_exporter.summary_columns import drifted_columns, exceeded_checks, worst_failures, worst_shifts
 from ml_exporter.summary_quality import labels_of, measures, others, versions
 from ml_exporter.troubles import alert_window, champion_of, troubles
@@ -121,7 +122,7 @@ def _missing(report: ModelReport) -> Iterator[Missing]:
 
 def _log(source: SourceStatus, accounts: Accounts, time: float) -> LogStatus:
     outcomes = accounts.lines.get(source.source, {})
-    rejected = {name: count for name, count in outcomes.items() if name != "accepted" and count}
+    rejected = {name: count for name, count in outcomes.items() if name not in NOT_REJECTED and count}
     behind: float | None = 0.0
     if source.read_until is not None:
         # Nothing was read yet, so nobody knows how old the rest is.

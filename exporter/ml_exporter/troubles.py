@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from ml_exporter.config_model import Model, Target
 from ml_exporter.evaluation import ModelReport, VersionReport, WindowReport
 from ml_exporter.pipeline import SourceStatus
+from ml_exporter.sources.outcomes import NOT_REJECTED
 from ml_exporter.stats.result import Result, Unavailable, Value
 from ml_exporter.troubles_columns import schema, together, unexpected
 from ml_exporter.web.status import Level, Trouble
@@ -94,7 +95,7 @@ def _traffic(report: ModelReport) -> Iterator[Trouble]:
 def _refused(report: ModelReport) -> Iterator[Trouble]:
     """Counts since ever cannot tell whether it still goes on, so this is for information."""
     for source, outcomes in report.accounts.lines.items():
-        rejected = {name: count for name, count in outcomes.items() if name != "accepted" and count}
+        rejected = {name: count for name, count in outcomes.items() if name not in NOT_REJECTED and count}
         refused, lines = sum(rejected.values()), sum(outcomes.values())
         if refused >= _FEW and refused > _SHARE * lines:
             worst = max(rejected, key=lambda name: rejected[name])

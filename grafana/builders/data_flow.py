@@ -74,7 +74,7 @@ def _outside() -> Panel:
 
 
 def _rejected() -> Panel:
-    chosen = 'outcome!="accepted"'
+    chosen = 'outcome!~"accepted|skipped"'
     everything = f"increase({select('ml_input_rows_total', ONE_MODEL, chosen)}[$__range] @ end())"
     rejected = rate("ml_input_rows_total", ONE_MODEL, chosen)
     about = About(
@@ -94,8 +94,8 @@ def _share_rejected() -> Panel:
         ("MLRowsRejected",),
     )
     rejected, read = (
-        f"sum by (source) ({rate('ml_input_rows_total', ONE_MODEL, *outcome)})"
-        for outcome in (('outcome!="accepted"',), ())
+        f"sum by (source) ({rate('ml_input_rows_total', ONE_MODEL, outcome)})"
+        for outcome in ('outcome!~"accepted|skipped"', 'outcome!="skipped"')
     )
     return graph(about, [Line(f"{rejected} / ({read} > 0)", "{{source}}")], unit="percentunit", low=0)
 

@@ -90,9 +90,14 @@ def test_kserve_as_documented(tmp_path: Path) -> None:
         }
         for number in range(ROWS)
     ]
-    write(tmp_path / "events.jsonl", events)
+    requests = [
+        {**event, "type": "org.kubeflow.serving.inference.request", "data": {"instances": [[1.0]]}}
+        for event in events
+    ]
+    # The logger's default mode writes both.
+    write(tmp_path / "events.jsonl", [event for pair in zip(requests, events, strict=True) for event in pair])
     site = site_of(tmp_path, {"path": "events.jsonl", "preset": "kserve"})
-    assert report_of(site).accounts.lines["predictions"] == {"accepted": ROWS}
+    assert report_of(site).accounts.lines["predictions"] == {"accepted": ROWS, "skipped": ROWS}
     assert profile_of(site, tmp_path / "events.jsonl").columns["score"].mean == pytest.approx(0.195)
 
 

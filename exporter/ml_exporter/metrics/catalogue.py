@@ -101,7 +101,7 @@ TRAFFIC = (
     _counter(
         "ml_input_rows_total",
         "model source outcome",
-        "Non-blank log lines by their one outcome: accepted, or the reason of rejection.",
+        "Non-blank log lines by their one outcome: accepted, skipped by `where`, or the reason of rejection.",
     ),
 )
 

@@ -74,7 +74,7 @@ class CsvReader(Reader):
         """Return the malformed records."""
         return self._lost
 
-    def names(self, path: str) -> frozenset[str]:
+    def names(self, path: str, rows: Sequence[int] | None = None) -> frozenset[str]:  # noqa: ARG002 - as in every reader
         """Return the columns below a path, of any block."""
         prefix = ".".join(sql.parts(path)) + "."
         below = (name.removeprefix(prefix) for name in self._header.names if name.startswith(prefix))

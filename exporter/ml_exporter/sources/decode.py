@@ -26,6 +26,8 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 
 VECTORS = 1_000
 """Of so many rows of a block, about, the whole vectors of embeddings are looked at."""
+NAMED = 8
+"""So many records of a block are looked at for the names of their features where it holds others too."""
 VERSION_CODES = 64
 """So many versions are told apart; all others are "other"."""
 SEGMENT_CODES = 250
@@ -54,8 +56,8 @@ class PredictionDecoder:
     by decoders. Raises ValueError where the paths contradict each other. `texts` and `stamps` are as
     `numbers` and have the columns whose number is a text's length, or a time stamp's age; `patterns` has a
     regular expression (of RE2) for each column of text whose values must match it; `lists` has path and
-    length of embeddings, a path once for each length. Not for use by two
-    threads at once.
+    length of embeddings, a path once for each length; `where` has the texts that a
+    record must have at some paths to be a prediction. Not for use by two threads at once.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class PredictionDecoder:
         stamps: Mapping[str, str] = {},
         patterns: Mapping[str, str] = {},
         lists: Mapping[str, tuple[str, int]] = {},
+        where: Mapping[str, Sequence[str]] = {},
     ) -> None:
         self._fields = fields
         self._answers = answers
@@ -81,6 +84,7 @@ class PredictionDecoder:
         self._stamps = dict(stamps)
         self._patterns = dict(patterns)
         self._lists = dict(lists)
+        self._where = where
         self._categories = dict(categories)
         self._values = values
         self._versions = Names(fields.version, versions, VERSION_CODES) if fields.version else None
@@ -106,7 +110,7 @@ class PredictionDecoder:
         self._reasons = outcomes.outcomes_of(columns, now, needs_id=self._fields.id is not None)
         accepted = self._reasons == outcomes.ACCEPTED
         wrong = self._wrong_types(columns, sound, accepted)
-        outcomes.settle(self._reasons, self._reader, self._fields.id, self._fields.timestamp)
+        outcomes.settle(self._reasons, columns, self._reader, self._fields.id, self._fields.timestamp)
         batch = self._batch(columns, wrong)
         return batch if accepted.all() else batch.take(accepted), outcomes.count(self._reasons, self._reader)
 
@@ -116,14 +120,25 @@ class PredictionDecoder:
 
     def names(self, path: str) -> frozenset[str]:
         """Return the names in the object at a path, as far as a sample of the last block tells."""
-        return self._reader.names(path)
+        if not self._where:
+            return self._reader.names(path)
+        accepted = np.flatnonzero(self._reasons == outcomes.ACCEPTED)
+        return self._reader.names(path, accepted[:: max(1, accepted.size // NAMED)][:NAMED].tolist())
 
     def _column_types(self) -> dict[str, str]:
         """Return the type to read each path with: text where anything needs it as text."""
         fields, answers = self._fields, self._answers
         numbers = (fields.latency_seconds, *answers.numbers, *self._numbers.values())
         segments = (names.path for names in self._segments.values())
-        texts = (fields.timestamp, fields.id, fields.version, fields.error, *answers.texts, *segments)
+        texts = (
+            fields.timestamp,
+            fields.id,
+            fields.version,
+            fields.error,
+            *answers.texts,
+            *segments,
+            *self._where,
+        )
         columns = (self._categories, self._texts, self._stamps)
         types = {path: "DOUBLE" for path in numbers if path}
         types |= {path: "VARCHAR" for path in texts if path}
@@ -136,6 +151,7 @@ class PredictionDecoder:
         select = {
             "id": sql.id_hash(column(fields.id)) if fields.id else "0::UBIGINT",
             **_time_columns(self._reader, fields.timestamp),
+            "other": _others(self._reader, self._where),
             **self._names(),
             **self._answers.expressions(self._reader),
             "score": self._number(self._answers.number),
@@ -242,15 +258,20 @@ class PredictionDecoder:
 
 
 class LabelDecoder:
-    """Decodes blocks of a label log. Not for use by two threads at once."""
+    """Decodes blocks of a label log; `where` says which records are labels. Not for use by two threads at once."""
 
     def __init__(
-        self, fields: Fields, answers: AnswerForm, form: str = "jsonl", database: Database | None = None
+        self,
+        fields: Fields,
+        answers: AnswerForm,
+        form: str = "jsonl",
+        database: Database | None = None,
+        where: Mapping[str, Sequence[str]] = {},
     ) -> None:
         assert fields.id
         self._fields = fields
         self._answers = answers
-        types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, *answers.texts) if path}
+        types = {path: "VARCHAR" for path in (fields.id, fields.timestamp, *answers.texts, *where) if path}
         self._reader = READERS[form](types, _times(fields), None, database)
         self._reasons: IntArray = np.zeros(0, np.int64)
         self.ahead = 0
@@ -258,6 +279,7 @@ class LabelDecoder:
         self._select = {
             "id": sql.id_hash(self._reader.column(fields.id)),
             **_time_columns(self._reader, fields.timestamp),
+            "other": _others(self._reader, where),
             "label": answers.expressions(self._reader)["label"],
         }
 
@@ -272,7 +294,7 @@ class LabelDecoder:
         self._reasons[accepted & np.isnan(values)] = outcomes.NO_LABEL
         self._reasons[accepted & np.isinf(values)] = outcomes.BAD_LABEL
         accepted = self._reasons == outcomes.ACCEPTED
-        outcomes.settle(self._reasons, self._reader, self._fields.id, None)
+        outcomes.settle(self._reasons, columns, self._reader, self._fields.id, None)
         times = np.where(np.ma.getmaskarray(columns["time"]), now, np.ma.filled(columns["time"], 0))
         labels = Labels(np.ma.filled(columns["id"], 0), times, values, names)
         return labels if accepted.all() else labels.take(accepted), outcomes.count(
@@ -293,6 +315,11 @@ class LabelDecoder:
 
 def _learn(reader: Reader, columns: Columns, every: Mapping[str, Names]) -> list[str]:
     return [key for key, names in every.items() if names.learn(reader, columns[key])]
+
+
+def _others(reader: Reader, where: Mapping[str, Sequence[str]]) -> str:
+    """Whether a record is another than those that are wanted."""
+    return sql.other_than({reader.column(path): values for path, values in where.items()})
 
 
 def _times(fields: Fields) -> list[str]:

@@ -65,10 +65,11 @@ class JsonReader(Reader):
         """Return nothing: a malformed line has a row."""
         return ()
 
-    def names(self, path: str) -> frozenset[str]:
+    def names(self, path: str, rows: Sequence[int] | None = None) -> frozenset[str]:
         """Return the names in the object at a path, in a few lines: parsing all would take too long."""
         found: set[str] = set()
-        for line in self._memory.sample(_SAMPLE_LINES, _SAMPLE_SIZE):
+        sample = self._memory.sample(_SAMPLE_LINES, _SAMPLE_SIZE) if rows is None else self.texts(rows)
+        for line in sample:
             with suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 for part in sql.parts(path):

@@ -22,13 +22,16 @@ REASONS = (
     "future",
     "no_label",
     "bad_label",
+    "skipped",
     "malformed",
     "not_an_object",
     "too_long",
 )
-"""The outcomes of a record."""
+"""The outcomes of a record; `skipped` are those that `where` leaves out."""
 
-ACCEPTED, NO_ID, NO_TIMESTAMP, BAD_TIMESTAMP, FUTURE, NO_LABEL, BAD_LABEL = range(7)
+NOT_REJECTED = ("accepted", "skipped")
+
+ACCEPTED, NO_ID, NO_TIMESTAMP, BAD_TIMESTAMP, FUTURE, NO_LABEL, BAD_LABEL, SKIPPED = range(8)
 _DAY = 86_400 * 1_000_000
 _NO_TIME = -(2**63)
 
@@ -54,6 +57,8 @@ def outcomes_of(columns: Columns, now: int, needs_id: bool, needs_time: bool = T
         reasons[no_time & ~columns["timed"]] = NO_TIMESTAMP
     if needs_id:
         reasons[np.ma.getmaskarray(columns["id"])] = NO_ID
+    # What has neither may be no record at all: `settle` looks at it first.
+    reasons[columns["other"] & ~np.isin(reasons, (NO_ID, NO_TIMESTAMP))] = SKIPPED
     return reasons
 
 
@@ -66,7 +71,9 @@ def ahead(columns: Columns, now: int) -> int:
     return int(times[times <= now + _DAY].max(initial=now)) - now
 
 
-def settle(reasons: IntArray, reader: Reader, id_path: str | None, time_path: str | None) -> None:
+def settle(
+    reasons: IntArray, columns: Columns, reader: Reader, id_path: str | None, time_path: str | None
+) -> None:
     """Look at rows without id or time once more, to tell what is wrong with them as a whole."""
     expected = {NO_ID: id_path or "", NO_TIMESTAMP: time_path or ""}
     suspects = np.flatnonzero(np.isin(reasons, list(expected))).tolist()
@@ -74,6 +81,8 @@ def settle(reasons: IntArray, reader: Reader, id_path: str | None, time_path: st
         better = reader.defect(text, expected[int(reasons[row])])
         if better:
             reasons[row] = REASONS.index(better)
+        elif columns["other"][row]:
+            reasons[row] = SKIPPED
 
 
 def count(reasons: IntArray, reader: Reader) -> Outcomes:
@@ -86,7 +95,7 @@ def count(reasons: IntArray, reader: Reader) -> Outcomes:
 
 def letters(reasons: IntArray, reader: Reader) -> list[Letter]:
     """Return what was rejected."""
-    rows = np.flatnonzero(reasons != ACCEPTED).tolist()
+    rows = np.flatnonzero((reasons != ACCEPTED) & (reasons != SKIPPED)).tolist()
     texts = reader.texts(rows) if rows else []
     found = [Letter(REASONS[reasons[row]], text) for row, text in zip(rows, texts, strict=True)]
     found += [Letter("malformed", text) for text in reader.lost()]

@@ -67,7 +67,7 @@ class ParquetReader(Reader):
         rows = range(self._start, self._stop) if self._unreadable else ()
         return [b"row %d" % row for row in rows]
 
-    def names(self, path: str) -> frozenset[str]:
+    def names(self, path: str, rows: Sequence[int] | None = None) -> frozenset[str]:  # noqa: ARG002 - as in every reader
         """Return the fields of the struct at a path, or the columns below it, of the file."""
         if path not in self._below:
             self._below[path] = self._names_below(path)

@@ -6,7 +6,7 @@ A preset gives what a configuration leaves out. It is a mapping and no more: wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -16,6 +16,8 @@ PredictionPreset: TypeAlias = Literal["ml_exporter", "bentoml", "kserve", "seldo
 LabelPreset: TypeAlias = Literal["ml_exporter", "sagemaker"]
 
 _EVENT = {"id": "id", "timestamp": "time"}
+# Loggers write requests and answers to one place unless they are told otherwise.
+_ANSWERS = {"type": ("org.kubeflow.serving.inference.response", "io.seldon.serving.inference.response")}
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,15 @@ class Preset:
     """Dotted paths of a record's fields.
 
     `answer` is the one answer that a log has: the score of a binary model, else the class or the number;
-    `answers` are those that have a field each, `labels` is a label log's.
+    `answers` are those that have a field each, `where` tells them from other records, `labels` is a label
+    log's.
     """
 
     fields: Mapping[str, str]
     answer: str | None = None
     answers: Mapping[str, str] = field(default_factory=dict)
     form: str | None = None
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, task: str) -> dict[str, str]:
@@ -52,9 +56,9 @@ PRESETS: Mapping[str, Preset] = {
     # The default monitor's data/*.log: each column that was logged stands beside these.
     "bentoml": Preset({"id": "request_id", "timestamp": "timestamp"}),
     # CloudEvents of the inference logger in structured form: responses of the V1 protocol.
-    "kserve": Preset(_EVENT, answer="data.predictions[0]"),
+    "kserve": Preset(_EVENT, answer="data.predictions[0]", where=_ANSWERS),
     # The same of the V2 protocol (Open Inference Protocol), which MLServer and Seldon speak.
-    "seldon": Preset(_EVENT, answer="data.outputs[0].data[0]"),
+    "seldon": Preset(_EVENT, answer="data.outputs[0].data[0]", where=_ANSWERS),
     # Data capture: requests and answers as text; the first cell of the answer.
     "sagemaker": Preset(
         {"id": "eventMetadata.eventId", "timestamp": "eventMetadata.inferenceTime"},
@@ -89,5 +93,6 @@ def _filled(log: Mapping[str, object], preset: Preset, fields: Mapping[str, str]
     given = log.get("fields")
     if given is not None and not isinstance(given, Mapping):
         return log
-    form = {} if preset.form is None else {"format": preset.form}
-    return {**form, **log, "fields": {**fields, **(given or {})}}
+    own = {} if preset.form is None else {"format": preset.form}
+    where = {"where": preset.where} if preset.where else {}
+    return {**own, **where, **log, "fields": {**fields, **(given or {})}}

@@ -70,8 +70,11 @@ class Reader(ABC):
         """Return the malformed records of the block that have no row in `columns`."""
 
     @abstractmethod
-    def names(self, path: str) -> frozenset[str]:
-        """Return the names in the object at a path, as far as a sample of the block's records tells."""
+    def names(self, path: str, rows: Sequence[int] | None = None) -> frozenset[str]:
+        """Return the names in the object at a path, as far as a sample of the block's records tells.
+
+        `rows` are that sample; a format that has columns tells those of all records.
+        """
 
     @abstractmethod
     def texts(self, rows: Sequence[int]) -> list[bytes]:

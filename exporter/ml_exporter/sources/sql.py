@@ -240,6 +240,12 @@ def member(expression: str, type_name: str, size: int) -> str:
     return f"coalesce({found}, {other})::USMALLINT"
 
 
+def other_than(wanted: Mapping[str, Sequence[str]]) -> str:
+    """Return whether one of these texts is missing, or none of those that are wanted of it."""
+    same = [f"{expression} IN {_in(values)}" for expression, values in wanted.items()]
+    return f"NOT coalesce({' AND '.join(same)}, false)" if same else "false"
+
+
 def binary_class(expression: str, positive: str) -> str:
     """Return 1 for the positive class, 0 for the other, -1 for NULL, -2 for what is neither.
 

@@ -44,6 +44,7 @@ def test_a_good_configuration_is_fine_and_counted(site: Site, capsys: pytest.Cap
         if len(cells := [cell.strip() for cell in line.split("│")]) == 5
     }
     assert rows["ml_quality (and bounds)"] == 3 * 13 * 3
+    assert rows["targets, limits and infos"] > 0
     # Two methods for each of the profile's six columns.
     assert rows["ml_drift"] == 12
     assert "ml_drift_noise" not in rows
@@ -63,6 +64,23 @@ def test_more_series_than_allowed_are_noted(site: Site, capsys: pytest.CaptureFi
     code, out, _ = checked(site, capsys)
     assert code == 0
     assert any("are more than exporter.series_limit: whole columns will be left out" in line for line in out)
+
+
+def test_the_limit_holds_whatever_the_configuration_says(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.models[0] |= {"drift": {"psi": {"max": 0.2}}, "health": {"missing": {"max": 0.1}}}
+
+    def served(limit: int) -> list[str]:
+        site.exporter["series_limit"] = limit
+        site.config()
+        assert main(["evaluate", "--config.file", str(site.config_path)]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+
+    whole = served(20_000)
+    assert {"ml_drift_limit", "ml_input_violation_limit"} <= {line.partition("{")[0] for line in whole}
+    for limit in (len(whole), len(whole) - 1, len(whole) - 10):
+        assert len(served(limit)) <= limit
 
 
 def test_notes_say_what_is_missing_without_failing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

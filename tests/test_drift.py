@@ -13,7 +13,7 @@ from tests.support.site import FIELDS, START, Record, Site, model, prediction
 
 from ml_exporter.columns import Columns
 from ml_exporter.config import Model
-from ml_exporter.drift import comparison, drifted, methods_of, reference_cells, references_of
+from ml_exporter.drift import Drift, comparison, drifted, methods_of, reference_cells, references_of
 from ml_exporter.evaluation import ModelReport, WindowReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift as collector
@@ -348,6 +348,22 @@ class TestPage:
         assert len(above) == 6
         assert ratio == pytest.approx(sum(above) / 6)
         assert 0 < ratio < 1
+
+
+def test_the_share_of_drifted_columns_is_told_by_the_first_method_that_has_a_limit() -> None:
+    def drift(column: str, method: str, value: float, limit: float | None) -> Drift:
+        return Drift(column, method, Value(value, None, None, 100), 0.05, False, limit=limit)
+
+    found = [
+        drift("x", "psi", 0.9, None),
+        drift("x", "wasserstein", 0.4, 0.3),
+        drift("x", "ks", 0.0, 0.3),
+        drift("y", "psi", 0.9, None),
+        drift("y", "wasserstein", 0.2, 0.3),
+        drift("z", "psi", 0.9, None),
+    ]
+    assert drifted(found, "training") == 1 / 2
+    assert drifted(found, "previous") is None
 
 
 def test_without_limits_there_is_no_share_of_drifted_columns(site: Site) -> None:

@@ -348,3 +348,12 @@ class TestCompare:
         with pytest.raises(SystemExit) as ended:
             self.compared(*flags)
         assert ended.value.code == 2
+
+
+def test_thin_traffic_is_told_where_stretches_are_enough_and_rows_too_few(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.predict(*(prediction(row, 60.0 * row, features={"amount": row % 17}) for row in range(300)))
+    run(site)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "window 10m: fewer than 10 of the reference's stretches of its length have 50 rows of any column" in text

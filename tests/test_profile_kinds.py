@@ -49,6 +49,7 @@ def test_columns_are_guessed_conservatively_and_say_why(tmp_path: Path) -> None:
         {
             "amount": [row + 0.5 for row in range(n)],
             "code": [row % 3 for row in range(n)],
+            "whole": [row % 50 for row in range(n)],
             "plan": ["free", "pro"] * (n // 2),
             "remark": [f"customer {row} called" for row in range(n)],
             "active": [row % 2 == 0 for row in range(n)],
@@ -63,6 +64,7 @@ def test_columns_are_guessed_conservatively_and_say_why(tmp_path: Path) -> None:
             "numeric",
             "numbers (BIGINT); 3 whole ones: if they are codes, configure it as integer_category",
         ),
+        "whole": ("numeric", "numbers (BIGINT)"),
         "plan": ("categorical", "text"),
         "remark": ("text", "text with 400 different values, watched by its length"),
         "active": ("categorical", "truth values"),

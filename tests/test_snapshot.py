@@ -35,7 +35,7 @@ def parts(snapshot: Snapshot) -> tuple[Rendered, Rendered]:
     config = load(CONFIG)
     layouts = load_layouts(config)
     thresholds = config_page((model, layouts[model.name]) for model in config.models)
-    return thresholds, log_page(snapshot, 0.0, 20_000).page
+    return thresholds.page, log_page(snapshot, 0.0, 20_000).page
 
 
 def samples(parse: Callable[[str], Iterator[Metric]], page: bytes) -> list[Sample]:

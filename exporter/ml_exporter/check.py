@@ -26,6 +26,7 @@ from ml_exporter.limits import columns_of, drift_limits
 from ml_exporter.metrics.drift import EXPORTED_BINS
 from ml_exporter.profile import NumericColumn, ProfileError
 from ml_exporter.profile import load as load_profile
+from ml_exporter.snapshot import config_families, series_of
 from ml_exporter.sources.files import matches
 from ml_exporter.stats import multivariate
 from ml_exporter.targets import outlooks
@@ -194,6 +195,7 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     """How many series the families that grow with the configuration will have, a version."""
     found: Counter[str] = Counter()
     task = task_of(model, class_slots(model, layouts), layouts["default"])
+    found["targets, limits and infos"] = series_of(config_families([(model, layouts)]))
     found["ml_quality (and bounds)"] = 3 * len(task.metrics) * len(model.windows)
     found["ml_quality_recent"] = len(task.recent_metrics) * len(model.windows) * (model.labels is not None)
     found["ml_quality_estimated (and bounds)"] = (
@@ -218,7 +220,6 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
         found["ml_column_cardinality (and reference)"] += 2 * (name != "label")
         if name in (*EXPORTED_BINS, *model.export_bins):
             found["ml_bin_total, ml_reference_bin_ratio"] += 2 * coarse(column, reference_cells(column)).size
-    limited = sum(model.multivariate_limit(method) is not None for method in multivariate.METHODS)
     if layouts["default"].coding and model.joint_window is not None:
-        found["ml_multivariate_drift (and noise, limit)"] = 2 * len(multivariate.METHODS) + limited
+        found["ml_multivariate_drift (and noise)"] = 2 * len(multivariate.METHODS)
     return +found

@@ -27,7 +27,7 @@ from ml_exporter.hook.start import build as build_hook
 from ml_exporter.profile import ProfileError
 from ml_exporter.profile_command import Wanted, compare_references, is_profile, make_profile, model_of
 from ml_exporter.service import Service
-from ml_exporter.snapshot import config_families, log_families
+from ml_exporter.snapshot import config_families, log_families, series_of
 from ml_exporter.state_file import StateError
 from ml_exporter.store import Store
 from ml_exporter.suggest.prometheus import Prometheus
@@ -197,7 +197,7 @@ def _evaluate(flags: argparse.Namespace) -> int:
         snapshot = Engine(config, layouts, store).run_once(flags.at)
         store.close()
     thresholds = config_families((model, layouts[model.name]) for model in config.models)
-    found, _ = log_families(snapshot, 0.0, config.exporter.series_limit)
+    found, _ = log_families(snapshot, 0.0, config.exporter.series_limit - series_of(thresholds))
     sys.stdout.buffer.write(generate_latest(thresholds) + generate_latest(found))
     problems = [(source, problem) for source in snapshot.sources for problem in source.problems]
     for source, problem in problems:

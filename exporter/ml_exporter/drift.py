@@ -76,13 +76,13 @@ def references_of(model: Model) -> tuple[str, ...]:
 
 
 def drifted(drifts: Iterable[Drift], reference: str) -> float | None:
-    """Share of columns that exceed limit and noise by the method that stands for them.
+    """Share of columns that exceed limit and noise by the first of their methods that has a limit.
 
-    Of the columns of which this method has a limit and a value; None where there are none.
+    Of the columns of which this method has a value; None where there are none.
     """
     first: dict[str, Drift] = {}
     for drift in drifts:
-        if drift.reference == reference:
+        if drift.reference == reference and drift.limit is not None:
             first.setdefault(drift.column, drift)
     found = []
     for drift in first.values():

@@ -35,7 +35,7 @@ def cut(
 
     Of m numbers that are drawn evenly, a bin of share p has it to about sqrt(p (1 - p) / m) of the
     whole column: 0.0003 of a tenth for a million. What is counted in the bins is not concerned. `fenced`
-    columns have Tukey's fences, unless half of their values are the same.
+    columns have Tukey's fences, unless their quartiles are the same.
     """
     quartiles = np.quantile(finite, (0.25, 0.5, 0.75))
     center, scale = _center_and_scale(finite, quartiles)

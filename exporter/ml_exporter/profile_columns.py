@@ -126,7 +126,7 @@ def _described(feature: Feature, sample: FloatArray, column: NumericColumn) -> N
         return column.model_copy(update={"source": "embedding", "note": note})
     if feature.kind == "timestamp":
         return column.model_copy(update={"source": "timestamp", "note": note})
-    few = sum(count > 0 for count in column.counts)
+    few = np.unique(sample).size
     if not feature.sure and few <= _FEW and not np.any(sample % 1):
         note += f"; {few} whole ones: if they are codes, configure it as integer_category"
     return column.model_copy(update={"note": note})

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml_exporter.embeddings import CENTROID
 from ml_exporter.profile import Column, NumericColumn, Profile
-from ml_exporter.profile_noise import MINIMUM_CHUNKS, SEASONAL
+from ml_exporter.profile_noise import MINIMUM_CHUNK_ROWS, MINIMUM_CHUNKS, SEASONAL
 from ml_exporter.stats.multivariate import EXPLAINED
 
 
@@ -65,6 +65,13 @@ def _warnings(profile: Profile, early: Mapping[str, int]) -> Iterator[str]:
             yield (
                 f"window {window}: the reference has only {chunks.chunks} stretches of its length, fewer than "
                 f"{MINIMUM_CHUNKS}, so its noise is that of sampling alone; use more data or a shorter window"
+            )
+        elif not any(
+            window in noise.chunks for column in profile.columns.values() for noise in column.noise.values()
+        ):
+            yield (
+                f"window {window}: fewer than {MINIMUM_CHUNKS} of the reference's stretches of its length have "
+                f"{MINIMUM_CHUNK_ROWS} rows of any column, so its noise is that of sampling alone; use a longer window"
             )
         seasonal = [name for name, column in profile.columns.items() if _follows(column, window)]
         if seasonal:

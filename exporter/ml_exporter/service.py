@@ -20,7 +20,7 @@ from ml_exporter.metrics import pushed
 from ml_exporter.metrics.families import Families
 from ml_exporter.pipeline import SourceStatus
 from ml_exporter.profile import ProfileError
-from ml_exporter.snapshot import LogPage, Rendered, config_page, join, log_page, render
+from ml_exporter.snapshot import Part, Rendered, config_page, join, log_page, render
 from ml_exporter.sources.push import Spools
 from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
@@ -55,7 +55,7 @@ class Service:
         self.spools = Spools(config)
         self._snapshot: Snapshot | None = None
         self._summary: tuple[Snapshot, Report] | None = None
-        self._log_page = LogPage(Rendered(), 0, 0)
+        self._log_page = Part()
         self._live_page = Rendered()
         self._errors: Counter[str] = Counter()
         self._errors_lock = threading.Lock()
@@ -92,7 +92,7 @@ class Service:
     def metrics(self, openmetrics: bool, gzipped: bool) -> bytes:
         """Return the page; without what came from logs when that is too old."""
         log = Rendered() if self._stale() else self._log_page.page
-        return join((self._config_page, log, self._live_page), openmetrics, gzipped)
+        return join((self._config_page.page, log, self._live_page), openmetrics, gzipped)
 
     def not_ready(self) -> str | None:
         """Return why the exporter is not ready, None when it is."""
@@ -210,7 +210,9 @@ class Service:
 
     def _publish(self, snapshot: Snapshot) -> None:
         exporter = self._config.exporter
-        page = log_page(snapshot, exporter.birth_hold, exporter.series_limit)
+        # Limits and targets are never left out: what is measured has the rest.
+        rest = exporter.series_limit - self._config_page.exported
+        page = log_page(snapshot, exporter.birth_hold, rest)
         self._log_page, self._snapshot = page, snapshot
 
     def _drop_other_models(self) -> None:
@@ -276,7 +278,7 @@ class Service:
             evaluated=snapshot.time if snapshot else None,
             duration=snapshot.duration if snapshot else None,
             sources=snapshot.sources if snapshot else (),
-            exported=self._log_page.exported,
+            exported=self._config_page.exported + self._log_page.exported,
             dropped=self._log_page.dropped,
             series_limit=self._config.exporter.series_limit,
             reload_successful=self._reload_successful,
@@ -305,5 +307,5 @@ class Service:
             self._errors[area] += 1
 
 
-def _config_page(config: Config, layouts: Mapping[str, Mapping[str, Layout]]) -> Rendered:
+def _config_page(config: Config, layouts: Mapping[str, Mapping[str, Layout]]) -> Part:
     return config_page((model, layouts[model.name]) for model in config.models)

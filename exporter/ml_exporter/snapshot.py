@@ -54,19 +54,23 @@ def join(parts: Iterable[Rendered], openmetrics: bool, gzipped: bool) -> bytes:
 
 
 @dataclass(frozen=True)
-class LogPage:
-    """What was computed from logs, written out, and how many series it has and lacks."""
+class Part:
+    """A part of the page, written out, and how many series it has and lacks."""
 
-    page: Rendered
-    exported: int
-    dropped: int
+    page: Rendered = Rendered()
+    exported: int = 0
+    dropped: int = 0
 
 
-def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> LogPage:
+def log_page(snapshot: Snapshot, hold: float, series_limit: int) -> Part:
     """Write out a snapshot; counters born less than `hold` seconds ago show 0."""
     families, dropped = log_families(snapshot, hold, series_limit)
-    exported = sum(len(family.samples) for family in families.collect())
-    return LogPage(render(families), exported, dropped)
+    return Part(render(families), series_of(families), dropped)
+
+
+def series_of(families: Collecting) -> int:
+    """How many series families have."""
+    return sum(len(family.samples) for family in families.collect())
 
 
 def log_families(snapshot: Snapshot, hold: float, series_limit: int) -> tuple[Families, int]:
@@ -90,9 +94,10 @@ def config_families(configured: Iterable[tuple[Model, models.Layouts]]) -> Famil
     return families
 
 
-def config_page(configured: Iterable[tuple[Model, models.Layouts]]) -> Rendered:
+def config_page(configured: Iterable[tuple[Model, models.Layouts]]) -> Part:
     """Write out what comes from the configuration alone."""
-    return render(config_families(configured))
+    families = config_families(configured)
+    return Part(render(families), series_of(families))
 
 
 def _compress(data: bytes) -> bytes:

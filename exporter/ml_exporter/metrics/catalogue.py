@@ -312,7 +312,7 @@ DRIFT = (
     _gauge(
         "ml_drifted_columns_ratio",
         "model version window reference",
-        "Share of the columns with a limit whose first method (psi unless configured) exceeds limit and noise.",
+        "Share of the columns with a limit whose first method that has one (psi unless configured) exceeds limit and noise.",
     ),
     _gauge("ml_drifted_columns_limit", "model", "Configured limit of ml_drifted_columns_ratio."),
     _gauge(

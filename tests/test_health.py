@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import binom
+from tests.support import rows as made_rows
 from tests.support.made import after, longest, looked_back, profiled, renew, version_of
 from tests.support.site import START, Site, label, model, prediction, stamp
 
 from ml_exporter.evaluation import ModelReport
-from ml_exporter.health import limits_of, upper_share
+from ml_exporter.health import limits_of, upper_share, violations
+from ml_exporter.layout import Layout
 from ml_exporter.metrics import health, models
 from ml_exporter.metrics.families import Families
 from ml_exporter.profile import NumericColumn, Profile
+from ml_exporter.tally import Tally, input_shape
 
 N = 1_500
 PLANS = ("free", "pro", "team")
@@ -249,6 +252,40 @@ def test_chance_exceeds_an_automatic_limit_once_in_ten_thousand(
     # And it is no more than chance explains.
     typical = upper_share(share * rows, rows, expected)
     assert typical < share + 6 * np.sqrt((share + 3 / expected) * (1 / expected + 1 / rows)) + 3 / expected
+
+
+def layout_of(column: NumericColumn) -> Layout:
+    """Cells of one column."""
+    profile = made_rows.layout().profile
+    assert profile is not None
+    return Layout(profile.model_copy(update={"columns": {"x": column}}))
+
+
+@pytest.mark.parametrize("n", [3, 10, 12, 50, 139, 700, 5_000])
+def test_of_few_rows_chance_exceeds_the_noise_once_in_ten_thousand(n: int) -> None:
+    """With 2 % of many rows missing; a limit for the rows of an hour of the day says nothing of one at night."""
+    column = made_rows.numeric([0.0]).model_copy(update={"counts": (49_000, 49_000), "missing": 2_000})
+    layout = layout_of(column)
+    inputs = Tally.zeros(input_shape(layout.size, 1))
+    inputs["rows"][0] = n
+    (found,) = (
+        item for item in violations(layout, inputs, {("x", "missing"): 0.05}) if item.check == "missing"
+    )
+    assert found.noise is not None
+    assert binom.sf(round(found.noise * n), n, 0.02) < 1.2e-4
+    # And it is not much more than that.
+    assert binom.sf(round(found.noise * n * 0.9) - 2, n, 0.02) > 1e-5
+
+
+def test_what_none_may_fail_has_no_noise() -> None:
+    layout = layout_of(made_rows.numeric([0.0]))
+    inputs = Tally.zeros(input_shape(layout.size, 1))
+    inputs["rows"][0] = 50
+    limits = {("x", "missing"): 0.0, ("x", "wrong_type"): 0.1}
+    noise = {item.check: item.noise for item in violations(layout, inputs, limits)}
+    assert noise["missing"] is None
+    assert noise["out_of_range"] is None
+    assert noise["wrong_type"] is not None
 
 
 def test_sound_rows_stay_below_automatic_limits_and_faults_do_not(site: Site) -> None:

@@ -356,4 +356,7 @@ def test_thin_traffic_is_told_where_stretches_are_enough_and_rows_too_few(
     site.predict(*(prediction(row, 60.0 * row, features={"amount": row % 17}) for row in range(300)))
     run(site)
     text = " ".join(capsys.readouterr().out.split())
-    assert "window 10m: fewer than 10 of the reference's stretches of its length have 50 rows of any column" in text
+    assert (
+        "window 10m: fewer than 10 of the reference's stretches of its length have 50 rows of any column"
+        in text
+    )

@@ -20,7 +20,7 @@ from ml_exporter.embeddings import CENTROID
 from ml_exporter.engine import model_layouts
 from ml_exporter.estimate import estimated_metrics
 from ml_exporter.forms import class_slots, segment_slots
-from ml_exporter.health import COMPARED, checks, placed
+from ml_exporter.health import COMPARED, checks, limits_of, placed
 from ml_exporter.layout import Layout
 from ml_exporter.limits import columns_of, drift_limits
 from ml_exporter.metrics.drift import EXPORTED_BINS
@@ -203,7 +203,7 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
     )
     values = sum(slots.size + 2 for slots in segment_slots(model, layouts).values())
     found["ml_segment_quality (and bounds), ml_segment_samples"] = values * (1 + 3 * len(model.quality))
-    limits = drift_limits(model, columns_of(layouts))
+    limits, health = drift_limits(model, columns_of(layouts)), limits_of(model, layouts)
     for name, layout in placed(layouts).items():
         column = layout.cells[name].column
         references = len(references_of(model)) - (name == "label" and PREVIOUS in references_of(model))
@@ -216,6 +216,7 @@ def _series(model: Model, layouts: Mapping[str, Layout]) -> Counter[str]:
         found["ml_drift_pvalue"] += references * model.drift.pvalues
         own = checks(layout, name)
         found["ml_input_violations_total, ml_input_violation_ratio"] += 2 * len(own)
+        found["ml_input_violation_noise"] += sum(bool(health.get((name, check))) for check in own)
         found["ml_input_violation_reference"] += sum(check in COMPARED for check in own)
         found["ml_column_cardinality (and reference)"] += 2 * (name != "label")
         if name in (*EXPORTED_BINS, *model.export_bins):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -21,20 +21,23 @@ from ml_exporter.tally import COUNTED, Tally
 from ml_exporter.targets import window_share
 
 _CHANCE, _MOST_ROWS = 1e-4, 10_000
-_Upper: TypeAlias = Callable[[float, int, int], float]
 COMPARED = ("missing", "outlier", "empty")
 """Checks of which the profile knows how many of its own rows failed them."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """How many values failed a check, of how many, and the share that is still fine."""
+    """How many values failed a check, of how many, and the share that is still fine.
+
+    `noise` is the share that so many rows exceed by chance once in 10,000 times, None where none may fail.
+    """
 
     column: str
     check: str
     count: int
     rows: int
     limit: float | None = None
+    noise: float | None = None
 
 
 Limits: TypeAlias = Mapping[tuple[str, str], float]
@@ -72,7 +75,9 @@ def violations(
         own, failed = cells.of(inputs["cells"]), inputs["failed"][layout.positions[name]]
         for check in checks(layout, name):
             counted = failed[COUNTED.index(check)] if check in COUNTED else _of_cells(cells, own, check)
-            yield Violation(name, check, int(counted), n, limits.get((name, check)))
+            limit = limits.get((name, check))
+            noise = upper_share(*_failures(cells.column, check), _rounded(n)) if limit and n else None
+            yield Violation(name, check, int(counted), n, limit, noise)
 
 
 def _of_cells(cells: Cells, own: IntArray, check: str) -> int:
@@ -103,35 +108,47 @@ def reference_share(column: Column, check: str) -> float:
 def limits_of(model: Model, layouts: Mapping[str, Layout]) -> dict[tuple[str, str], float]:
     """The limits of all columns and checks that have one: configured, else with `limits: auto` the profile's."""
     found = {}
-    upper = cache(upper_share)  # most columns have no failing rows, and as many rows as the others
     for name, layout in placed(layouts).items():
         for check in checks(layout, name):
             limit = model.health_limit(name, check)
             if limit is None and model.health.limits == "auto":
-                limit = _automatic(model, layout, name, check, upper)
+                limit = _automatic(model, layout, name, check)
             if limit is not None:
                 found[name, check] = limit
     return found
 
 
-def _automatic(model: Model, layout: Layout, name: str, check: str, upper: _Upper) -> float:
+def _automatic(model: Model, layout: Layout, name: str, check: str) -> float:
     """The share that chance exceeds in one of 10,000 windows with as many rows as the profile lets one expect.
 
     It is never less than what the profile's own stretches of the window's length had.
     """
     profile, column = layout.profile, layout.cells[name].column
     assert profile is not None
-    rows = sum(column.counts) + column.missing
-    failed = reference_share(column, check) * rows
-    if check == "out_of_range":
-        failed = 2.0  # a range ends at its two most extreme rows
-    if check == "unseen" and not isinstance(column, NumericColumn):
-        failed = column.singletons  # who was met once might as well have been met later (Good 1953)
+    failed, rows = _failures(column, check)
     expected = max(round(window_share(model, profile) * rows), 1)
     worst = column.worst.get(model.alert_window.name, {}).get(check, 0.0)
-    return max(upper(failed, rows, expected), worst)
+    return max(upper_share(failed, rows, expected), worst)
 
 
+def _failures(column: Column, check: str) -> tuple[float, int]:
+    """How many of the profile's rows stand for a failure of a check, and how many rows it has."""
+    rows = sum(column.counts) + column.missing
+    if check == "out_of_range":
+        return 2.0, rows  # a range ends at its two most extreme rows
+    if check == "unseen" and not isinstance(column, NumericColumn):
+        return column.singletons, rows  # who was met once might as well have been met later (Good 1953)
+    return reference_share(column, check) * rows, rows
+
+
+def _rounded(n: int) -> int:
+    """At most n, and seldom another than a moment ago: of fewer rows chance explains more."""
+    step = max(1 << max(n.bit_length() - 5, 0), 1)
+    return n - n % step
+
+
+# Most columns have no failing rows, and as many rows as the others.
+@lru_cache(maxsize=65_536)
 def upper_share(failed: float, rows: int, expected: int) -> float:
     """The share that a sample of `expected` rows exceeds by chance once in 10,000 times at most.
 

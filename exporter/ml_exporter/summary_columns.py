@@ -76,7 +76,7 @@ def _shift(drift: Drift) -> Shift:
 
 
 def _failure(item: Violation) -> Failure:
-    return Failure(item.column, item.check, item.count, item.rows, item.limit)
+    return Failure(item.column, item.check, item.count, item.rows, item.limit, item.noise)
 
 
 def _pictured(shift: Shift, version: VersionReport, window: WindowReport) -> Shift:

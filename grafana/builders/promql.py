@@ -142,9 +142,10 @@ def drifted(scope: str) -> str:
 
 
 def violating(scope: str) -> str:
-    """Return the input checks that fail more often than their limit."""
-    ratio = select("ml_input_violation_ratio", scope)
-    return f"{ratio} > {ON_CHECK} group_left () {select('ml_input_violation_limit', scope)}"
+    """Return the input checks that fail more often than their limit, and than chance explains."""
+    ratio, noise = (select(f"ml_input_violation_{part}", scope) for part in ("ratio", "noise"))
+    beyond = f"{ratio} > {ON_CHECK} group_left () {select('ml_input_violation_limit', scope)}"
+    return f"({beyond} unless {ratio} <= {noise})"
 
 
 def prediction_age(scope: str) -> str:

@@ -356,6 +356,11 @@ HEALTH = (
         "Share of the window's rows that failed the check.",
     ),
     _gauge(
+        "ml_input_violation_noise",
+        "model version column check window",
+        "Share of failing values that as many rows as the window has exceed by chance once in 10,000 times, by what the profile's rows had; where there is a limit above 0.",
+    ),
+    _gauge(
         "ml_input_violation_limit",
         "model column check window",
         "Limit of ml_input_violation_ratio: configured, 0 for what a column must be, or from the profile.",

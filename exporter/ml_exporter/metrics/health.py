@@ -45,6 +45,8 @@ def _window(families: Families, own: tuple[str, str], window: str, health: Healt
         if found.rows:
             labels = (*own, found.column, found.check, window)
             families.add("ml_input_violation_ratio", labels, found.count / found.rows)
+            if found.noise is not None:
+                families.add("ml_input_violation_noise", labels, found.noise)
     for column, cardinality in health.cardinalities.items():
         families.add("ml_column_cardinality", (*own, column, window), cardinality)
     families.add("ml_constant_columns", (*own, window), len(health.constants))

@@ -77,13 +77,14 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The share of a column's values that fail a check, and the limit where there is one."""
+    """The share of a column's values that fail a check, the limit where there is one, and what chance explains."""
 
     column: str
     check: str
     count: int
     rows: int
     limit: float | None
+    noise: float | None = None
 
     @property
     def share(self) -> float:
@@ -92,8 +93,8 @@ class Failure:
 
     @property
     def over(self) -> bool:
-        """Whether the limit is exceeded."""
-        return self.limit is not None and self.share > self.limit
+        """Whether the limit is exceeded, and not by chance."""
+        return self.limit is not None and self.share > max(self.limit, self.noise or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

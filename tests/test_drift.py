@@ -24,7 +24,7 @@ from ml_exporter.profile import CategoricalColumn, Profile, load, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_noise import Floors
-from ml_exporter.stats.distance import METHODS, Comparison, distance
+from ml_exporter.stats.distance import METHODS, Comparison, distance, registered
 from ml_exporter.stats.result import Unavailable, Value
 from ml_exporter.tally import Tally
 
@@ -348,6 +348,35 @@ class TestPage:
         assert len(above) == 6
         assert ratio == pytest.approx(sum(above) / 6)
         assert 0 < ratio < 1
+
+
+@pytest.mark.parametrize("reference", ["training", "previous"])
+def test_rows_in_parts_give_the_distances_of_the_whole_whatever_is_among_them(
+    folder: Path, tmp_path: Path, reference: str
+) -> None:
+    """Every method: missing values, texts, NaN and infinities, in one file or in seven."""
+    rng = np.random.default_rng(11)
+    odd: list[object] = [None, "nan", "NaN", "oops", "inf", "-Infinity", True, [1]]
+    rows = [dict(record(rng, number, number % 1_150)) for number in range(2_100)]
+    for number, row in enumerate(rows):
+        if number % 9 == 0:
+            row["features"] = {**row["features"], "x": odd[number // 9 % len(odd)], "flat": None}
+    found = []
+    for parts in (1, 7):
+        site = Site(tmp_path / str(parts), [own_labels(drift={"methods": ALL, "references": [reference]})])
+        site.folder.mkdir()
+        (site.folder / "profile.json").write_bytes((folder / "profile.json").read_bytes())
+        for part in range(parts):
+            site.predict(*rows[part::parts])
+            log = site.folder / f"{NAME}-predictions.jsonl"
+            log.rename(log.with_name(f"{log.name}.{part + 1}"))
+        found.append(alert(advanced(site, 1_160)).drift)
+    whole, merged = found
+    assert whole == merged
+    assert {(drift.column, drift.method) for drift in whole} >= {
+        (name, method) for name in ("x", "flat") for method in ALL if registered(method, "numeric")
+    }
+    assert all(isinstance(drift.result, Value) and np.isfinite(drift.result.value) for drift in whole)
 
 
 def test_the_share_of_drifted_columns_is_told_by_the_first_method_that_has_a_limit() -> None:

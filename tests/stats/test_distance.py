@@ -185,16 +185,6 @@ def test_extreme_counts_stay_finite_and_at_least_zero(method: Method) -> None:
 
 
 @every_method
-def test_merged_parts_give_the_value_of_the_whole(method: Method) -> None:
-    rng = np.random.default_rng(6)
-    rows = rng.integers(0, 12, 5_000)
-    parts = [np.bincount(part, minlength=12) for part in np.array_split(rows, 7)]
-    whole = method.function(sides(np.bincount(rows, minlength=12), shifted(0.3)))
-    merged = method.function(sides(np.sum(parts, axis=0), shifted(0.3)))
-    assert merged == whole
-
-
-@every_method
 def test_many_samples_at_once_give_the_values_one_by_one(method: Method) -> None:
     rng = np.random.default_rng(7)
     samples = rng.multinomial(500, np.full(12, 1 / 12), 20)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from pathlib import Path
 
 from ml_exporter.burn import FASTEST_BURN
 from ml_exporter.config_model import Model, Root
-from ml_exporter.config_source import Location
+from ml_exporter.config_source import Location, key_text
 from ml_exporter.config_types import PANES, Window, single_file
+from ml_exporter.sources.files import would_match
+from ml_exporter.sources.globs import resolved
 from ml_exporter.stats.classification import BINARY_METRICS
 from ml_exporter.stats.multiclass import MULTICLASS_METRICS
 from ml_exporter.stats.regression import REGRESSION_METRICS
 
+_RENAMED = ".1700000000000000000"
+"""What is added to the name of a spool's file when it is renamed, for example."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 MOST_SEGMENTS, MOST_VALUES = 8, 250
 """A row that waits keeps a byte for each of its segments' values."""
@@ -96,7 +101,7 @@ def _pushed(root: Root) -> Iterator[Finding]:
         for source, log in (("predictions", model.predictions), ("labels", model.labels))
         if log is not None
     ]
-    paths = Counter(log.path for log, _ in logs)
+    patterns = [(resolved(log.path), at) for log, at in logs]
     for log, at in logs:
         if not log.push:
             continue
@@ -106,14 +111,24 @@ def _pushed(root: Root) -> Iterator[Finding]:
             )
         if log.format != "jsonl":
             yield Finding((*at, "format"), "cannot be pushed", "leave it out: pushed records are JSON lines")
-        if single_file(log.path) is None:
+        path = single_file(log.path)
+        if path is None:
             remedy = "name one file, which the exporter writes"
             yield Finding((*at, "path"), "matches more than one file", remedy)
-        if paths[log.path] > 1:
-            yield Finding((*at, "path"), "is another log's too", "give each log a file of its own")
+            continue
+        readers = [key_text(other) for pattern, other in patterns if other != at and _reads(pattern, path)]
+        if readers:
+            message = f"is read by {', '.join(readers)} too"
+            yield Finding((*at, "path"), message, "give it a file that no other log's path matches")
     if root.exporter.push.body_limit > root.exporter.push.spool_limit // 2:
         where = ("exporter", "push", "body_limit")
         yield Finding(where, "is more than half of spool_limit", "make it smaller")
+
+
+def _reads(pattern: str, spool: Path) -> bool:
+    """Tell whether a log of this glob would read a spool, or what it is renamed to."""
+    file = os.path.realpath(spool)
+    return any(would_match(pattern, name) for name in (file, file + _RENAMED))
 
 
 def check_model(model: Model, at: Location) -> Iterator[Finding]:

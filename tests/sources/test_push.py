@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import stat
 from pathlib import Path
 
@@ -36,6 +38,14 @@ def test_lines_are_appended_to_a_file_that_only_its_owner_can_read(spool: Spool)
     assert lines(spool) == [b"1", b"2", b"3"]
     assert stat.S_IMODE(spool.path.stat().st_mode) == 0o600
     assert spool.size() == spool.path.stat().st_size
+
+
+def test_a_file_that_was_there_becomes_its_owners_alone(spool: Spool) -> None:
+    spool.path.parent.mkdir(parents=True)
+    spool.path.touch(0o644)
+    spool.path.chmod(0o644)
+    spool.prepare()
+    assert stat.S_IMODE(spool.path.stat().st_mode) == 0o600
 
 
 def test_a_line_that_was_broken_off_does_not_run_into_the_next(spool: Spool) -> None:
@@ -125,6 +135,36 @@ def test_everything_is_counted_once_and_deleted_when_it_is_committed(site: Site)
 def read_on(engine: Engine, spool: Spool) -> None:
     engine.cycle()
     spool.release(engine.pipelines[0].state.positions["predictions"].values())
+
+
+def written(*numbers: int) -> bytes:
+    return b"".join(json.dumps(prediction(number, 0)).encode() + b"\n" for number in numbers)
+
+
+def test_what_others_have_written_is_counted_and_never_deleted(site: Site) -> None:
+    log = site.folder / "flight-delay-predictions.jsonl"
+    others = {
+        f"{log}.1": written(1),
+        f"{log}-2026-11-01.gz": gzip.compress(written(2)),
+        f"{log}.1700000000000000000": written(3),
+        str(log): written(4),
+    }
+    for path, data in others.items():
+        Path(path).write_bytes(data)
+    engine = site.engine()
+    # Large enough that each push renames what is there.
+    spool = Spool(log, LIMIT)
+    for line in (LINE * 11, LINE * 11, LINE):
+        read_on(engine, spool)
+        spool.append(line)
+    read_on(engine, spool)
+    kept = [path.read_bytes() for path in site.folder.glob(f"{log.name}*")]
+    assert engine.pipelines[0].state.outcomes["predictions"]["accepted"] == 4
+    assert all(any(found.startswith(data) for found in kept) for data in others.values())
+    # The file that began with another's line is one of them; what was begun here is gone but for the newest.
+    assert len(kept) == len(others) + 1
+    assert spool.size() == log.stat().st_size
+    assert Spool(log, LIMIT).size() == spool.size()
 
 
 def test_what_is_not_read_is_not_deleted(site: Site) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ml_exporter.sources.globs import fits
+
 PACKED = (".gz", ".zst")
 """Endings of compressed files."""
 
@@ -102,6 +104,13 @@ def matches(pattern: str) -> list[str]:
     more = glob.glob(pattern + "[.-]*", recursive=True)
     found |= {path for path in more if _ROTATED.search(plain_name(path))}
     return [path for _, path in sorted(_dated(found))]
+
+
+def would_match(pattern: str, path: str) -> bool:
+    """Tell whether `matches` would return the path if there were such a file."""
+    if any(fits(pattern + ending, path) for ending in ("", *PACKED)):
+        return True
+    return _ROTATED.search(plain_name(path)) is not None and fits(pattern + "[.-]*", path)
 
 
 def plain_name(path: str) -> str:

@@ -2,25 +2,27 @@
 
 The file is a model's configured log. When it has grown it is renamed, as a model server would rotate
 it, and deleted once all of it is counted and committed. So nothing that was acknowledged is lost,
-however the process ends, and the disk that it takes is bounded.
+however the process ends, and the disk that it takes is bounded. Only files that were begun here are
+deleted: they begin with a mark, and what somebody else has written under these names stays.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from glob import escape
+from glob import escape, glob
 from pathlib import Path
 
 from ml_exporter.config import Config
 from ml_exporter.config_types import single_file
-from ml_exporter.sources.files import Position, matches
+from ml_exporter.sources.files import Position
 
 Log = tuple[str, str]
 """A model's name, and which of its logs: predictions or labels."""
@@ -28,6 +30,9 @@ Log = tuple[str, str]
 _PARTS = 8
 """Into so many files the spool is cut; all of them but the newest can be deleted."""
 _MARK_BITS = 64
+_MARK = re.compile(rb"[ \t]+\n")
+_RENAMED = "." + "[0-9]" * 19
+"""What `time.time_ns` adds to the name."""
 CODES = (202, 400, 408, 413, 415, 429, 503)
 """What a push for a model is answered with."""
 
@@ -43,8 +48,8 @@ class Spool:
         self.path = path
         self.limit = limit
         self._lock = threading.Lock()
-        renamed = (Path(found) for found in matches(escape(str(path))) if Path(found) != path)
-        self._renamed = {found: found.stat().st_size for found in renamed}
+        renamed = map(Path, glob(escape(str(path)) + _RENAMED))
+        self._renamed = {found: found.stat().st_size for found in renamed if _is_marked(found)}
 
     def prepare(self) -> None:
         """Make an empty file where there is none, so that it can be looked at. Raises OSError."""
@@ -91,12 +96,17 @@ class Spool:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            return os.open(self.path, flags)
+            descriptor = os.open(self.path, flags)
         except FileNotFoundError:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, flags | os.O_CREAT, 0o600)
             _make_durable(self.path.parent)
-            return descriptor
+        try:
+            os.fchmod(descriptor, 0o600)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _rename_full(self) -> None:
         try:
@@ -108,7 +118,8 @@ class Spool:
         # A name that no file has had: one that comes back under it would seem to have been cut.
         aside = self.path.with_name(f"{self.path.name}.{time.time_ns()}")
         self.path.rename(aside)
-        self._renamed[aside] = size
+        if _is_marked(aside):
+            self._renamed[aside] = size
 
 
 class Spools:
@@ -140,6 +151,14 @@ class Spools:
     def items(self) -> list[tuple[Log, Spool]]:
         """Return all spools."""
         return list(self._spools.items())
+
+
+def _is_marked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _MARK.match(file.read(_MARK_BITS + 1)) is not None
+    except OSError:
+        return False
 
 
 def _lead(descriptor: int, size: int) -> bytes:

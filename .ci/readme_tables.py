@@ -40,7 +40,7 @@ MEANINGS = {
     "exporter.push.body_limit": "bytes that one push may bring, decompressed; at most half of `spool_limit`",
     "exporter.series_limit": "series of a page; over it whole columns are left out, first those of the least `importance`, then those that tell least of the loss",
     "host.enabled": "whether CPU, memory, disks and network of the host are exported",
-    "host.processes": "groups of processes to watch: a name, and a regular expression on the command line",
+    "host.processes": "groups of processes to watch: a name, and a regular expression (RE2) that is searched for in the first 4 KiB of the command line",
     "models[].name": "the `model` label",
     "models[].task": "what the model predicts: `binary` (P(positive), a decision), `multiclass` (a class, with the probability of each) or `regression` (a number)",
     "models[].team": "alerts carry it, Alertmanager routes on it",

@@ -21,7 +21,6 @@ from ml_exporter.config_types import (
     Name,
     NonNegative,
     Number,
-    Pattern,
     PositiveDuration,
     Ratio,
     Section,
@@ -86,10 +85,10 @@ class Exporter(Section):
 
 
 class ProcessMatch(Section):
-    """A group of processes: those whose command line `match` (a regular expression) is found in."""
+    """A group of processes: those whose command line `match` (a regular expression of RE2) is found in."""
 
     name: Name
-    match: Pattern
+    match: TextPattern
 
 
 class Host(Section):

@@ -200,14 +200,6 @@ def _text_pattern(value: object) -> str:
     return pattern
 
 
-def _pattern(value: object) -> str:
-    try:
-        re.compile(_label(value))
-    except re.error as error:
-        raise invalid(f"is not a regular expression: {error}", "use Python's syntax") from None
-    return _label(value)
-
-
 def _path_text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise invalid(
@@ -259,7 +251,6 @@ Label = Annotated[str, BeforeValidator(_label), _SCALAR]
 Name = Annotated[str, AfterValidator(check_name)]
 DottedPath = Annotated[str, BeforeValidator(dotted), _SCALAR]
 TextPattern = Annotated[str, BeforeValidator(_text_pattern)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
 FilePath = Annotated[Path, BeforeValidator(_path), _PATH_TEXT]
 GlobPath = Annotated[str, BeforeValidator(_glob)]
 FrozenMap = Annotated[Mapping[K, V], AfterValidator(_freeze)]

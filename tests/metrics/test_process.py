@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import Mock
 
 import psutil
@@ -17,6 +18,7 @@ from ml_exporter.metrics.process import (
     ProcessTotals,
     collect_processes,
     collect_self,
+    parse_boot_time,
     parse_open_files,
     running_processes,
 )
@@ -134,15 +136,12 @@ def test_a_restart_is_the_oldest_process_replaced() -> None:
     totals = ProcessTotals()
     assert totals.restarts("g", None, frozenset()) == 0
     assert totals.restarts("g", first, frozenset({first, worker})) == 0
-    assert totals.leaders == {"g": 10}
     # A worker comes and goes below the first.
     assert totals.restarts("g", first, frozenset({first, second})) == 0
     assert totals.restarts("g", None, frozenset()) == 0
-    assert totals.leaders == {}
     assert totals.restarts("g", second, frozenset({second})) == 1
     # Another one matches that is older and was there all the time.
     assert totals.restarts("g", worker, frozenset({second, worker})) == 1
-    assert totals.leaders == {"g": 11}
 
 
 def test_restarts_of_real_processes(burners: list[subprocess.Popen[str]]) -> None:
@@ -153,6 +152,18 @@ def test_restarts_of_real_processes(burners: list[subprocess.Popen[str]]) -> Non
     end_burner(oldest)
     assert read(totals)["ml_process_restarts_total"] == 1
     assert read(totals)["ml_process_restarts_total"] == 1
+
+
+def test_leaders_are_those_of_the_newest_groups(burners: list[subprocess.Popen[str]]) -> None:
+    totals = ProcessTotals()
+    read(totals)
+    oldest = min(burners, key=lambda process: psutil.Process(process.pid).create_time())
+    assert totals.leaders == {"burners": oldest.pid}
+    collect_processes(Families(), GROUPS[1:], totals)
+    assert totals.leaders == {}
+    read(totals)
+    collect_processes(Families(), (), totals)
+    assert totals.leaders == {}
 
 
 def test_disks_and_descriptors_are_the_kernels(burners: list[subprocess.Popen[str]]) -> None:
@@ -252,3 +263,12 @@ def test_self_is_this_process() -> None:
     assert memory == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
     start = registry.get_sample_value("ml_exporter_start_time_seconds")
     assert start == pytest.approx(psutil.Process().create_time(), abs=0.02)
+
+
+def test_self_does_not_need_the_hosts_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    families = Families()
+    collect_self(families)
+    found = {family.name for family in families.collect()}
+    assert "ml_exporter_start_time_seconds" in found
+    assert parse_boot_time("cpu 1 2\nbtime 1795976087\nprocesses 3\n") == 1795976087

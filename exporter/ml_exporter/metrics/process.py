@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Protocol
 
 import psutil
 
+from ml_exporter.metrics.command_line import command_line, lines_with
 from ml_exporter.metrics.families import Families
 
 _TOTALS = {
@@ -31,13 +31,13 @@ class Match(Protocol):
 
     @property
     def match(self) -> str:
-        """Searched for in the command line, its arguments joined by blanks."""
+        """In RE2's syntax; searched for in the command line, its arguments joined by blanks."""
 
 
 class ProcessTotals:
     """What groups of processes have used, which never goes down: it stays counted when they exit.
 
-    `leaders` has the pid of each group's oldest process.
+    `leaders` has the pid of each group's oldest process, as the newest collection found it.
     """
 
     def __init__(self) -> None:
@@ -62,12 +62,10 @@ class ProcessTotals:
 
     def restarts(self, name: str, oldest: psutil.Process | None, alive: frozenset[psutil.Process]) -> int:
         """Return how often the group's oldest process has ended and another was there in its place."""
-        self.leaders.pop(name, None)
         if oldest is not None:
             before = self._oldest.get(name)
             self._restarts[name] += before is not None and before not in alive
             self._oldest[name] = oldest
-            self.leaders[name] = oldest.pid
         return self._restarts[name]
 
 
@@ -105,20 +103,23 @@ def collect_processes(
     processes: Callable[[], Iterable[psutil.Process]] = running_processes,
 ) -> None:
     """Add what each group uses. A process can be in several groups; a group without one reads 0."""
+    totals.leaders = {}
     if not matches:
         return
     everyone = list(processes())
-    lines = [(process, line) for process in everyone if (line := _command_line(process))]
+    lines = [(process, line) for process in everyone if (line := command_line(proc, process.pid))]
+    distinct = frozenset(line for _, line in lines)
     alive = frozenset(everyone)
     for match in matches:
-        # Arguments can hold line ends, which nobody thinks of who writes ".*".
-        pattern = re.compile(match.match, re.DOTALL)
-        group = _read_group((process for process, line in lines if pattern.search(line)), proc)
+        found = lines_with(match.match, distinct)
+        group = _read_group((process for process, line in lines if line in found), proc)
         _add(families, match.name, group)
         for what, family in _TOTALS.items():
             total = totals.update(match.name, what, group.used[what], alive)
             families.add(family, (match.name,), total)
         oldest = group.oldest[1] if group.oldest else None
+        if oldest is not None:
+            totals.leaders[match.name] = oldest.pid
         families.add("ml_process_restarts_total", (match.name,), totals.restarts(match.name, oldest, alive))
 
 
@@ -130,14 +131,14 @@ def collect_self(families: Families) -> None:
     # The name of the program, in brackets, may hold blanks; the start is field 22, in ticks since the boot.
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     since_boot = ticks / os.sysconf("SC_CLK_TCK")
-    families.add("ml_exporter_start_time_seconds", (), psutil.boot_time() + since_boot)
+    # Not psutil's: that is the host's, which may hang.
+    boot = parse_boot_time(Path("/proc/stat").read_text())
+    families.add("ml_exporter_start_time_seconds", (), boot + since_boot)
 
 
-def _command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""  # it has exited, is a zombie, or hides its command line
+def parse_boot_time(text: str) -> float:
+    """Return the boot's Unix time from a text as /proc/stat."""
+    return float(next(line for line in text.splitlines() if line.startswith("btime ")).split()[1])
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

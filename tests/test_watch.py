@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 
 from ml_exporter.config_model import Host, ProcessMatch
 from ml_exporter.metrics.families import Families
-from ml_exporter.watch import COLLECTORS, HostPaths, Watch
+from ml_exporter.watch import COLLECTORS, NEEDS, HostPaths, Watch
+
+SERVER = Host(processes=(ProcessMatch(name="server", match="model-server"),))
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +49,13 @@ def test_every_collector_tells_how_it_did() -> None:
 def test_each_can_be_switched_off(name: str) -> None:
     found = samples(make(name))
     assert f"ml_exporter_collector_success{{{name}}}" not in found
-    assert sum(key.startswith("ml_exporter_collector_success") for key in found) == len(COLLECTORS) - 1
+    off = {name, *(other for other, needed in NEEDS.items() if needed == name)}
+    assert sum(key.startswith("ml_exporter_collector_success") for key in found) == len(COLLECTORS) - len(off)
+
+
+def test_one_that_finds_nothing_without_another_goes_with_it() -> None:
+    assert NEEDS == {"cgroup": "process"}
+    assert "ml_exporter_collector_success{cgroup}" not in samples(make("process"))
 
 
 def test_a_host_that_is_not_to_be_watched_is_not() -> None:
@@ -94,7 +104,28 @@ def test_one_that_hangs_is_left_behind_and_asked_again_once_it_has_ended(
     assert len(begun) == 2
 
 
-def test_files_of_the_host_are_read_where_they_are_mounted(tmp_path: Path) -> None:
+def test_those_that_hang_are_waited_for_together(tmp_path: Path) -> None:
+    for name in ("stat", "pressure/cpu", "1/stat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(tmp_path / name)
+    watch = Watch(HostPaths(tmp_path), frozenset(), lambda _: None, 0.5)
+    started = time.monotonic()
+    found = samples(watch, SERVER)
+    assert time.monotonic() - started < 1
+    success = {name: found[f"ml_exporter_collector_success{{{name}}}"] for name in COLLECTORS}
+    assert success == {"host": 0, "pressure": 0, "process": 0, "cgroup": 0, "gpu": 1, "self": 1}
+    assert found["ml_exporter_collector_duration_seconds{host}"] >= 0.5
+
+
+def test_a_group_that_is_not_watched_any_more_is_gone(tmp_path: Path) -> None:
+    watch = host_with_a_server(tmp_path)
+    group = "ml_process_cgroup_memory_limit_bytes{server}"
+    assert samples(watch, SERVER)[group] == 4096
+    assert group not in samples(watch)
+
+
+def host_with_a_server(tmp_path: Path) -> Watch:
+    """A made-up host with one process and its control group."""
     pid = 4_000_123
     own = tmp_path / "proc" / str(pid)
     own.mkdir(parents=True)
@@ -111,8 +142,11 @@ def test_files_of_the_host_are_read_where_they_are_mounted(tmp_path: Path) -> No
     group.mkdir(parents=True)
     (tmp_path / "sys/fs/cgroup/cgroup.controllers").touch()
     (group / "memory.max").write_text("4096\n")
-    watch = Watch(HostPaths(tmp_path / "proc", tmp_path / "sys"), frozenset({"host"}), lambda _: None, 10.0)
-    found = samples(watch, Host(processes=(ProcessMatch(name="server", match="model-server"),)))
+    return Watch(HostPaths(tmp_path / "proc", tmp_path / "sys"), frozenset({"host"}), lambda _: None, 10.0)
+
+
+def test_files_of_the_host_are_read_where_they_are_mounted(tmp_path: Path) -> None:
+    found = samples(host_with_a_server(tmp_path), SERVER)
     assert found["ml_process_instances{server}"] == 1
     assert found["ml_process_worst_fd_ratio{server}"] == 0.01
     assert found["ml_process_cgroup_memory_limit_bytes{server}"] == 4096

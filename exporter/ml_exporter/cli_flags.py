@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_exporter import log
 from ml_exporter.stats.distance import METHODS
-from ml_exporter.watch import COLLECTORS
+from ml_exporter.watch import COLLECTORS, NEEDS
 
 
 def add_serve(command: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def add_serve(command: argparse.ArgumentParser) -> None:
             dest=name,
             action=argparse.BooleanOptionalAction,
             default=True,
-            help=f"run the collector {name}",
+            help=f"run the collector {name}" + (f", which needs {NEEDS[name]}" if name in NEEDS else ""),
         )
     _add_log(command)
 

@@ -26,7 +26,7 @@ from ml_exporter.state_file import StateDamagedError, StateError
 from ml_exporter.store import Store
 from ml_exporter.summary import summarize
 from ml_exporter.troubles import own_troubles
-from ml_exporter.watch import HostPaths, Watch
+from ml_exporter.watch import DEADLINE, HostPaths, Watch
 from ml_exporter.web.status import Report, Status
 
 _WATCH_SECONDS = 5.0
@@ -56,7 +56,7 @@ class Service:
         self._snapshot: Snapshot | None = None
         self._summary: tuple[Snapshot, Report] | None = None
         self._log_page = Part()
-        self._live_page = Rendered()
+        self._own_page, self._host_page = Rendered(), Rendered()
         self._errors: Counter[str] = Counter()
         self._errors_lock = threading.Lock()
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -65,7 +65,7 @@ class Service:
         # Held while the engine changes: by a cycle, and by a reload that puts another in its place.
         self._engine_lock, self._turnstile = threading.Lock(), threading.Lock()
         self._watch_lock = threading.Lock()
-        self._stop, self._wake = threading.Event(), threading.Event()
+        self._stop, self._wake, self._looked = threading.Event(), threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=self._evaluate_forever, name="engine"),
             threading.Thread(target=self._watch_forever, name="watch", daemon=True),
@@ -74,9 +74,10 @@ class Service:
     def start(self) -> None:
         """Begin to evaluate and to watch the host."""
         self._prepare_spools()
-        self._watch()
         for thread in self._threads:
             thread.start()
+        # So that whoever is told that it listens finds the host's numbers, unless a collector hangs.
+        self._looked.wait(DEADLINE)
 
     def halt(self) -> None:
         """Begin to stop: an evaluation that is under way commits what it has done by now."""
@@ -92,7 +93,8 @@ class Service:
     def metrics(self, openmetrics: bool, gzipped: bool) -> bytes:
         """Return the page; without what came from logs when that is too old."""
         log = Rendered() if self._stale() else self._log_page.page
-        return join((self._config_page.page, log, self._live_page), openmetrics, gzipped)
+        parts = (self._config_page.page, log, self._own_page, self._host_page)
+        return join(parts, openmetrics, gzipped)
 
     def not_ready(self) -> str | None:
         """Return why the exporter is not ready, None when it is."""
@@ -247,8 +249,10 @@ class Service:
         self._problems[key] = source.problems
 
     def _watch_forever(self) -> None:
-        while not self._stop.wait(_WATCH_SECONDS):
+        while not self._stop.is_set():
             self._guarded("watch", self._watch)
+            self._looked.set()
+            self._stop.wait(_WATCH_SECONDS)
 
     def _guarded(self, area: str, work: Callable[[], bool | None]) -> bool:
         """Do a loop's work once. Whatever fails is counted, and the loop goes on."""
@@ -260,13 +264,19 @@ class Service:
 
     def _watch(self) -> None:
         with self._watch_lock:
-            self._live_page = self._look_around()
+            # First what has nobody to wait for.
+            self._own_page = self._look_inside()
+            self._host_page = self._look_around()
+
+    def _look_inside(self) -> Rendered:
+        families = Families()
+        own.collect(families, self._vitals())
+        pushed.collect(families, self.spools)
+        return render(families)
 
     def _look_around(self) -> Rendered:
         families = Families()
         self._host_watch.collect(families, self._config.host)
-        own.collect(families, self._vitals())
-        pushed.collect(families, self.spools)
         return render(families)
 
     def _vitals(self) -> own.Vitals:

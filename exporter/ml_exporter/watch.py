@@ -1,4 +1,4 @@
-"""Watching the host: collectors side by side, none of which can spoil or hold up the page."""
+"""Watching the host: collectors at the same time, none of which can spoil or hold up the page."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from ml_exporter.metrics.pressure import collect_pressure
 from ml_exporter.metrics.process import ProcessTotals, collect_processes, collect_self
 
 COLLECTORS = ("host", "pressure", "process", "cgroup", "gpu", "self")
+NEEDS = {"cgroup": "process"}
+"""Collectors that begin when another one has ended, by which they know what to look at."""
 DEADLINE = 2.0
-"""How long the page waits for a collector, in seconds."""
+"""How long the page waits for all collectors together, in seconds."""
 
 Collector = Callable[[Families], None]
 
@@ -34,8 +36,39 @@ class HostPaths:
     root: Path = Path("/")
 
 
+class _Run(threading.Thread):
+    """One run of a collector, which begins when `after` has ended.
+
+    `error` is what it has failed with.
+    """
+
+    def __init__(self, name: str, collector: Collector, after: _Run | None) -> None:
+        # A daemon, so that one that hangs does not hold up the end of the program.
+        super().__init__(name=f"collect-{name}", daemon=True)
+        self.found = Families()
+        self.error: Exception | None = None
+        self._begun = time.monotonic()
+        self._ended: float | None = None
+        self._collector, self._after = collector, after
+
+    def run(self) -> None:
+        """Collect; whatever fails is kept."""
+        if self._after is not None:
+            self._after.join()
+            self._begun = time.monotonic()
+        try:
+            self._collector(self.found)
+        except Exception as error:
+            self.error = error
+        self._ended = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return how long it took, or has taken by now."""
+        return (self._ended or time.monotonic()) - self._begun
+
+
 class Watch:
-    """Runs the collectors, each in a thread of its own and with a deadline.
+    """Runs the collectors, each in a thread of its own, and waits for all of them to one deadline.
 
     One that fails or is late adds nothing this time; `report` is told why. A late one is not begun
     again before it has ended.
@@ -52,20 +85,30 @@ class Watch:
         self._disabled = disabled
         self._report = report
         self._deadline = deadline
-        self._running: dict[str, threading.Thread] = {}
+        self._running: dict[str, _Run] = {}
         self._host_state, self._totals, self._gpus = HostState(), ProcessTotals(), Gpus()
         # psutil has one folder for the whole process, and in a container it is the host's that counts.
         psutil.PROCFS_PATH = str(paths.proc)
 
     def collect(self, families: Families, host: Host) -> None:
         """Add what the collectors find, and how they did."""
-        for name, collector in self._collectors(host):
-            started = time.monotonic()
-            error = self._run(name, collector, families)
-            if error is not None:
+        collectors = dict(self._collectors(host))
+        busy = {name for name in collectors if name in self._running and self._running[name].is_alive()}
+        for name, collector in collectors.items():
+            if name not in busy:
+                run = _Run(name, collector, self._running.get(NEEDS.get(name, "")))
+                self._running[name] = run
+                run.start()
+        end = time.monotonic() + self._deadline
+        for name in collectors:
+            run = self._running[name]
+            error = _still_busy(name) if name in busy else self._outcome(name, run, end)
+            if error is None:
+                families.take(run.found)
+            else:
                 self._report(error)
             families.add("ml_exporter_collector_success", (name,), error is None)
-            families.add("ml_exporter_collector_duration_seconds", (name,), time.monotonic() - started)
+            families.add("ml_exporter_collector_duration_seconds", (name,), run.seconds())
 
     def _collectors(self, host: Host) -> Iterator[tuple[str, Collector]]:
         paths = self._paths
@@ -82,26 +125,19 @@ class Watch:
             "self": collect_self,
         }
         of_the_host = () if host.enabled else ("host", "pressure", "gpu")
-        return ((name, run) for name, run in every.items() if name not in {*self._disabled, *of_the_host})
+        left_out = {*self._disabled, *of_the_host}
+        # One without the other that it needs would find nothing, and call that a success.
+        return (
+            (name, run) for name, run in every.items() if left_out.isdisjoint({name, NEEDS.get(name, name)})
+        )
 
-    def _run(self, name: str, collector: Collector, families: Families) -> Exception | None:
-        """Run a collector; return what was wrong with it."""
-        if name in self._running and self._running[name].is_alive():
-            return TimeoutError(f"collector {name} is still busy with what it was asked for before")
-        found, errors = Families(), list[Exception]()
-
-        def work() -> None:
-            try:
-                collector(found)
-            except Exception as error:
-                errors.append(error)
-
-        # A daemon, so that one that hangs does not hold up the end of the program.
-        thread = self._running[name] = threading.Thread(target=work, name=f"collect-{name}", daemon=True)
-        thread.start()
-        thread.join(self._deadline)
-        if thread.is_alive():
+    def _outcome(self, name: str, run: _Run, end: float) -> Exception | None:
+        """Wait for a run to the end; return what was wrong with it."""
+        run.join(max(0.0, end - time.monotonic()))
+        if run.is_alive():
             return TimeoutError(f"collector {name} has taken more than {self._deadline:g} s")
-        if not errors:
-            families.take(found)
-        return errors[0] if errors else None
+        return run.error
+
+
+def _still_busy(name: str) -> Exception:
+    return TimeoutError(f"collector {name} is still busy with what it was asked for before")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+from tests.bench.harness import make_profile
 from tests.bench.memory import peak_bytes
 from tests.bench.records import CATEGORIES, NUMBERS
 
@@ -108,9 +109,16 @@ def cycle(config: Path) -> dict[str, float]:
     }
 
 
+def profile(config: Path) -> None:
+    """`ml_exporter profile` of the first model's own log."""
+    model = load(config).models[0]
+    make_profile(config, model.name, Path(model.predictions.path))
+
+
 CONTENDERS: dict[str, Callable[[Path], dict[str, float] | None]] = {
     "cycle": cycle,
     "exporter": exporter,
+    "profile": profile,
     "yardstick": yardstick,
     "json_loads": json_loads,
 }

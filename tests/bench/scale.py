@@ -1,7 +1,8 @@
 """`make bench`, third part: what memory and time depend on, and what they do not.
 
     python -m tests.bench.scale [--rows 1000000] [--long 10000000] [--small-rows 10000]
-                                [--models 1 10 100] [--features 10 100 1000] [--folder var/bench]
+                                [--models 1 10 100] [--features 10 100 1000] [--evaluated 100 1000]
+                                [--folder var/bench]
 
 Every line is `ml_exporter evaluate` of its logs in a process of its own, once: peaks of memory hardly
 vary. The second table times evaluations of `serve` with nothing new to read.
@@ -20,7 +21,6 @@ from tests.bench.harness import ROOT, make_profile, print_results, report, run
 Result = dict[str, float | int | str]
 
 MODEL_FEATURES = 20
-EVALUATED_FEATURES = 100
 COLUMNS = {
     "name": "evaluate",
     "rows": "rows",
@@ -45,9 +45,9 @@ FORMATS = (
 )
 
 
-def evaluate(name: str, config: Path, rows: int) -> Result:
-    """Time `ml_exporter evaluate` once."""
-    done = run("exporter", config)
+def evaluate(name: str, config: Path, rows: int, command: str = "exporter") -> Result:
+    """Time `ml_exporter evaluate`, or another command, once."""
+    done = run(command, config)
     return {
         "name": name,
         "rows": rows,
@@ -63,11 +63,14 @@ def measure_rows(folder: Path, rows: int, long: int) -> Iterator[Result]:
     records.write(short, rows)
     make_profile(records.config(short, "nested.jsonl"), "bench", short / "profile.jsonl")
     yield evaluate("nested JSONL", records.config(short, "nested.jsonl"), rows)
+    yield evaluate("`profile` of nested JSONL", records.config(short, "nested.jsonl"), rows, "profile")
     if long:
         longer = folder / f"long-{long}"
         records.write_long(longer, long)
         shutil.copy(short / "profile.json", longer)
-        yield evaluate("nested JSONL, longer", records.config(longer, "nested.jsonl"), long)
+        config = records.config(longer, "nested.jsonl")
+        yield evaluate("nested JSONL, longer", config, long)
+        yield evaluate("`profile` of nested JSONL, longer", config, long, "profile")
     for name, log, form, labels in FORMATS:
         yield evaluate(name, records.config(short, log, form, labels), rows)
 
@@ -107,7 +110,7 @@ def measure(flags: argparse.Namespace) -> tuple[list[Result], list[Result]]:
         *measure_models(folder, flags.models, small),
         *measure_features(folder, flags.features, small),
     ]
-    return runs, [measure_cycle(folder, EVALUATED_FEATURES, small)]
+    return runs, [measure_cycle(folder, features, small) for features in flags.evaluated]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,6 +123,9 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--models", type=int, nargs="*", default=[1, 10, 100])
     found.add_argument("--features", type=int, nargs="*", default=[10, 100, 1000])
+    found.add_argument(
+        "--evaluated", type=int, nargs="*", default=[100, 1000], help="features of one evaluation"
+    )
     found.add_argument("--folder", type=Path, default=ROOT / "var/bench")
     return found
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.support.site import Site, label, model, prediction
@@ -135,6 +137,77 @@ def test_problems_are_named_with_their_remedy(
     assert (code, out) == (1, [])
     assert len(err) == 1
     assert problem in err[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"exporter": {"state": "/proc/ml/state.duckdb"}},
+            "exporter.state: nothing can be written below /proc (No such file or directory); name another place",
+        ),
+        (
+            {"predictions": {"path": "/proc/ml/p.jsonl", "push": True}},
+            "models.flight-delay.predictions.path: nothing can be written below /proc (",
+        ),
+        (
+            {"labels": {"path": "profile.json/spool/l.jsonl", "push": True}},
+            "models.flight-delay.labels.path: nothing can be written below {folder}/profile.json (Not a directory); ",
+        ),
+        (
+            {"dead_letter": {"path": "profile.json/rejected.jsonl"}},
+            "models.flight-delay.dead_letter.path: nothing can be written below {folder}/profile.json (",
+        ),
+        (
+            {"retrain": {"url": "http://r", "headers": {"Authorization": "gone"}}},
+            "models.flight-delay.retrain.headers.Authorization: {folder}/gone: cannot be read (No such file or ",
+        ),
+        (
+            {"retrain": {"url": "http://r", "secret_file": "empty"}},
+            "models.flight-delay.retrain.secret_file: {folder}/empty: is empty; write the secret into it",
+        ),
+    ],
+)
+def test_files_that_cannot_be_made_or_read_are_problems_with_their_key(
+    site: Site, capsys: pytest.CaptureFixture[str], change: dict[str, Any], problem: str
+) -> None:
+    (site.folder / "empty").write_text("\n", encoding="utf-8")
+    made = site.models[0]
+    site.exporter |= change.pop("exporter", {})
+    site.models[0] = {**made, **{key: {**made.get(key, {}), **own} for key, own in change.items()}}
+    code, out, err = checked(site, capsys)
+    assert (code, out) == (1, [])
+    assert len(err) == 1
+    assert err[0].startswith(f"{site.config_path}: {problem.format(folder=site.folder)}")
+
+
+def test_folders_that_can_be_made_are_fine_and_are_not_made(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site.folder / "secret").write_text("abc\n", encoding="utf-8")
+    site.exporter["state"] = "var/new/state.duckdb"
+    site.models[0]["predictions"] |= {"path": "spool/p.jsonl", "push": True}
+    site.models[0] |= {"retrain": {"url": "http://r", "secret_file": "secret"}}
+    before = sorted(site.folder.rglob("*"))
+    code, _, err = checked(site, capsys)
+    assert (code, err) == (0, [])
+    assert sorted({*site.folder.rglob("*")} - {site.config_path}) == before
+
+
+def test_what_another_user_may_be_allowed_to_is_a_note(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("ml_exporter.check_files.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("ml_exporter.check_files.os.geteuid", lambda: 1000)
+    code, out, err = checked(site, capsys)
+    assert (code, err) == (0, [])
+    text = f"note: exporter.state: nothing can be written below {site.folder} (Permission denied)"
+    assert any(line.startswith(text) for line in out)
+    monkeypatch.setattr("ml_exporter.check_files.os.geteuid", lambda: 0)
+    assert checked(site, capsys)[0] == 1
 
 
 def test_all_problems_are_named_at_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

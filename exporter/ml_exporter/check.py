@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_exporter.check_files import obstacles
 from ml_exporter.config import Config, ConfigError, Model, load
 from ml_exporter.config_checks import without_meaning
 from ml_exporter.delta import OWN_COLUMNS
@@ -41,12 +42,14 @@ def report_check(path: Path) -> int:
         print(error, file=sys.stderr)
         return 1
     layouts: dict[str, dict[str, Layout]] = {}
+    found = list(obstacles(config))
     problems = list(_problems(config, layouts))
+    problems += [f"{config.path}: {obstacle.text}" for obstacle in found if not obstacle.personal]
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         return 1
-    for note in _notes(config):
+    for note in (*_notes(config), *(obstacle.text for obstacle in found)):
         print(f"note: {note}")
     _print_columns(layouts)
     _print_targets(config, layouts)

@@ -240,6 +240,12 @@ class Retrain(Section):
     max_per_week: Count | None = None
     max_age: PositiveDuration | None = None
 
+    @property
+    def secrets(self) -> dict[str, Path]:
+        """The files that hold secrets, by key."""
+        headers = {f"headers.{name}": path for name, path in self.headers.items()}
+        return headers if self.secret_file is None else {**headers, "secret_file": self.secret_file}
+
 
 class DeadLetter(Section):
     """Where rejected lines are kept."""

@@ -11,12 +11,12 @@ Nothing but the standard library is needed. Any number of threads and processes 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import logging
 import os
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ __all__ = ["LabelLogger", "PredictionLogger"]
 
 _LOGGER = logging.getLogger(__name__)
 _MODE = 0o640
+_KEYS = (str, int, float, bool, type(None))
 
 
 class _Lines:
@@ -49,11 +50,11 @@ class _Lines:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record; one that cannot be written is counted in `lost`, or raises where `strict`."""
-        line = self._encode(record).encode("ascii") + b"\n"
         try:
+            line = self._line(record)
             with self._lock:
                 self._append(line)
-        except OSError as error:
+        except Exception as error:  # whatever values of other libraries raise, no prediction fails for it
             if self._strict:
                 raise
             if not self.lost:
@@ -70,6 +71,14 @@ class _Lines:
     def forked(self) -> None:
         """Begin anew in a child process: a thread that no longer exists may have held the lock."""
         self._lock = threading.Lock()
+
+    def _line(self, record: Mapping[str, Any]) -> bytes:
+        try:
+            text = self._encode(record)
+        except TypeError:
+            # A key that JSON does not have: as long as there are none, nobody pays for looking.
+            text = self._encode(_with_plain_keys(record))
+        return text.encode("ascii") + b"\n"
 
     def _append(self, line: bytes) -> None:
         try:
@@ -125,7 +134,20 @@ class _Lines:
 _ALL: weakref.WeakSet[_Lines] = weakref.WeakSet()
 
 
+def _new_ids() -> Iterator[str]:
+    """Yield ids that no other process has: 96 random bits in hex, and a number.
+
+    They are unique, not secret: who knows one can guess its neighbours. Any thread may take the next.
+    """
+    return map(f"{os.urandom(12).hex()}%08x".__mod__, itertools.count())
+
+
+_IDS = _new_ids()
+
+
 def _after_fork() -> None:
+    global _IDS
+    _IDS = _new_ids()
     for lines in _ALL:
         lines.forked()
 
@@ -138,7 +160,8 @@ class PredictionLogger:
 
     A file of `max_bytes` becomes PATH.1, and PATH.1 becomes PATH.2; of these `backups` are kept, which
     must hold what is written while the exporter is down. With `strict` a line that cannot be written
-    raises OSError; else it is counted in `lost`, since no prediction should fail for its log.
+    raises why (OSError, or such as TypeError where a value cannot be JSON); else it is counted in
+    `lost`, since no prediction should fail for its log.
     """
 
     def __init__(
@@ -170,12 +193,13 @@ class PredictionLogger:
         error: str | None = None,
         **more: object,
     ) -> str | int:
-        """Append a prediction and return its id, which its label has to name; both have defaults.
+        """Append a prediction and return its id, which its label has to name.
 
-        `timestamp` is in seconds since 1970, `score` the probability of the positive class, or by class,
-        `more` whatever else belongs into the record: `version`, `label`, an interval's ends.
+        `id` is by default one that no other call, process or run has; `timestamp`, in seconds since 1970,
+        is now. `score` is the probability of the positive class, or by class, `more` whatever else belongs
+        into the record: `version`, `label`, an interval's ends.
         """
-        own = uuid.uuid4().hex if id is None else id
+        own = next(_IDS) if id is None else id
         record: dict[str, Any] = {
             "id": own,
             "timestamp": time.time() if timestamp is None else timestamp,
@@ -224,8 +248,22 @@ class LabelLogger:
         self._lines.close()
 
 
+def _with_plain_keys(value: Any) -> Any:
+    """Return a record with keys that JSON has, such as 1 in place of numpy's; values stay as they are."""
+    if isinstance(value, Mapping):
+        return {_plain_key(key): _with_plain_keys(item) for key, item in value.items()}
+    return [_with_plain_keys(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _plain_key(key: Any) -> Any:
+    plain = key if isinstance(key, _KEYS) else _plain(key)
+    return plain if isinstance(plain, _KEYS) else str(key)
+
+
 def _plain(value: Any) -> Any:
-    """Return a value of other libraries as JSON has it: arrays and their numbers, times, else text."""
+    """Return a value of other libraries as JSON has it: mappings, arrays and their numbers, times, else text."""
+    if isinstance(value, Mapping):
+        return dict(value)
     for name in ("tolist", "isoformat"):
         method = getattr(value, name, None)
         if callable(method):

@@ -90,8 +90,14 @@ def zipped(data: bytes) -> bytes:
     [
         (b"", "", 400, "the body is empty"),
         (b" \n\t\n", "", 400, "the body is empty"),
-        (b"[" + LINES + b"]", "", 400, "it does not begin with an object"),
-        (b"id,score\na,0.5\n", "", 400, "it does not begin with an object"),
+        (b"[" + LINES + b"]", "", 400, "the first is no object"),
+        (b"id,score\na,0.5\n", "", 400, "the first is no object"),
+        (b"{nope\n", "", 400, "the first is no object"),
+        (b"\n \n{nope\n" + LINES, "", 400, "the first is no object"),
+        (b'{"id": "a"}{"id": "b"}\n', "", 400, "the first is no object"),
+        (b'{"id": "a"\n}\n', "", 400, "the first is no object"),
+        (b'{"id": "\xff"}\n', "", 400, "the first is no object"),
+        (b" " * 5_000 + b"[1]\n", "", 400, "the first is no object"),
         (LINES, "gzip", 400, "the body is not gzip"),
         (zipped(LINES)[:-4], "gzip", 400, "the body ends in the middle"),
         (zipped(b"") * 1000 + zipped(LINES), "gzip", 400, "more than 16 gzip members"),
@@ -109,6 +115,24 @@ def test_what_is_refused_is_told_why_and_leaves_nothing(
     assert reason in answer.text
     assert not receiver.stored()
     assert receiver.spools.answers["flight-delay", "predictions", code] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\n" * 5_000 + LINES,
+        b'{"id": "a"}\r\n',
+        LINES + b"{nope\n",
+        b'{"id": "a", "x": ' + b"9" * 10_000 + b"}",
+        b'{"id": "a", "x": NaN}',
+        b'{"id": "a", "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"id": "' + b"x" * 70_000 + b"\n",
+    ],
+    ids=["blank lines", "CRLF", "a later line", "a long number", "NaN", "deep", "long"],
+)
+def test_what_the_log_is_to_decide_is_stored(receiver: Receiver, body: bytes) -> None:
+    assert receiver.post(body).status == 202
+    assert receiver.stored().rstrip() == body.strip()
 
 
 def test_a_zip_bomb_is_not_unpacked(receiver: Receiver) -> None:

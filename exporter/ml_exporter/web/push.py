@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import zlib
 from collections.abc import Callable
 
@@ -19,6 +21,9 @@ AT_ONCE = 8
 """So many bodies are in memory at most."""
 _MEMBERS = 16
 """Parts of a gzip body: thousands of empty ones would cost much and hold nothing."""
+_PARSED = 1 << 16
+"""Of a longer first line only the first byte is looked at."""
+_FIRST_LINE = re.compile(rb"\s*(.*)")
 
 
 class _RefusedError(Exception):
@@ -110,11 +115,11 @@ def _store(spool: Spool, body: bytes, encoding: str, limit: int) -> int:
     if encoding not in ("identity", "gzip"):
         raise _RefusedError(415, "Content-Encoding is neither gzip nor identity")
     lines = gunzip(body, limit) if encoding == "gzip" else body
-    beginning = lines[:1000].lstrip()[:1]
-    if not beginning and not lines.strip():
+    first = _first_line(lines)
+    if not first:
         raise _RefusedError(400, "the body is empty")
-    if beginning not in (b"{", b""):
-        raise _RefusedError(400, "the body is not JSON lines: it does not begin with an object")
+    if not _is_object(first):
+        raise _RefusedError(400, "the body is not JSON lines: the first is no object")
     if not lines.endswith(b"\n"):
         lines += b"\n"
     try:
@@ -123,6 +128,25 @@ def _store(spool: Spool, body: bytes, encoding: str, limit: int) -> int:
         reason = "the spool is full: records come faster than they are counted"
         raise _RefusedError(429, reason, retry=30) from None
     return lines.count(b"\n")
+
+
+def _first_line(lines: bytes) -> bytes:
+    """Return the first line that is not blank, without the space around it; empty where there is none."""
+    found = _FIRST_LINE.match(lines)
+    return found[1].rstrip() if found else b""
+
+
+def _is_object(line: bytes) -> bool:
+    """Tell whether a line is an object in JSON, as far as that is seen without much work."""
+    if not line.startswith(b"{") or len(line) > _PARSED:
+        return line.startswith(b"{")
+    try:
+        json.loads(line, parse_int=float)
+    except RecursionError:  # it counts if what is read of it is not as deep
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def gunzip(data: bytes, limit: int) -> bytes:

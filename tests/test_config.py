@@ -193,14 +193,34 @@ def test_objects_cannot_be_changed() -> None:
 def test_masked_yaml_has_no_secret_and_loads_again(tmp_path: Path) -> None:
     config = load(FOLDER / "good" / "complete.yml")
     text = config.masked_yaml()
-    for secret in ("user:pw", "abc", "secrets/authorization"):
+    for secret in ("user:pw", "abc", "start", "secrets/authorization"):
         assert secret not in text
     assert "user:pw" not in repr(config)
     shown = yaml.safe_load(text)["models"][0]
-    assert shown["retrain"]["url"] == "https://<secret>@ci.example.com/start?job=<secret>&key=<secret>"
+    assert shown["retrain"]["url"] == "https://ci.example.com/<secret>"
     assert shown["retrain"]["headers"] == {"Authorization": "<secret>"}
     assert shown["retrain"]["secret_file"] == "secrets/hmac"
     assert load_text(tmp_path, config.masked_yaml()).models[0].windows == config.models[0].windows
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.com/services/T0/B0/XXXX", "https://hooks.example.com/<secret>"),
+        ("https://user:p@ss@host:8443/start", "https://host:8443/<secret>"),
+        ("https://user@host", "https://host/<secret>"),
+        ("https://host#access_token=abc", "https://host/<secret>"),
+        ("https://host?to=a@b", "https://host/<secret>"),
+        ("https://user:p/ss@host", "https://user/<secret>"),
+        ("http://[::1]:8080/x", "http://[::1]:8080/<secret>"),
+        ("https://host:8443/", "https://host:8443/"),
+        ("https://host", "https://host"),
+    ],
+)
+def test_of_a_url_scheme_host_and_port_are_shown(tmp_path: Path, url: str, shown: str) -> None:
+    text = f"models: [{{name: a, predictions: {{path: p.jsonl, fields: {{score: s}}}}, retrain: {{url: '{url}'}}}}]"
+    found = yaml.safe_load(load_text(tmp_path, text).masked_yaml())
+    assert found["models"][0]["retrain"]["url"] == shown
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,7 @@ __all__ = [
 MASK = "<secret>"
 
 _SECRET_WORD = re.compile(r"(?i)secret|password|passwd|token|authorization|credential|api_?key")
-_URL_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_URL_QUERY = re.compile(r"(?<=[?&])([^=&\s#]+)=[^&\s#]*")
+_URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:[^/?#\s]*@)?((?:\[[\w:.%]+\]|[\w.-]+)?(?::\d+)?)\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +128,13 @@ def _masked(value: object) -> object:
         return {key: _masked_item(str(key), item) for key, item in value.items()}
     if isinstance(value, list):
         return [_masked(item) for item in value]
-    if isinstance(value, str) and "://" in value:
-        return _URL_QUERY.sub(rf"\1={MASK}", _URL_USER.sub(MASK, value))
-    return value
+    return _URL.sub(_masked_url, value) if isinstance(value, str) else value
+
+
+def _masked_url(found: re.Match[str]) -> str:
+    """Return a URL's scheme, host and port: all else of it may be what lets one in."""
+    shown = found[1] + found[2]
+    return found[0] if found[0].rstrip("/") == shown else f"{shown}/{MASK}"
 
 
 def _masked_item(key: str, item: object) -> object:

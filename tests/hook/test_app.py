@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from starlette.requests import Request
 from tests.hook.world import MODEL, Outside, World, message
 from tests.support.listening import listening
 from tests.support.process import wait_for
@@ -69,6 +73,29 @@ def test_forged_requests_are_refused(
     assert answer.status_code == status
     assert "the-token" not in answer.text
     assert (world.incidents.next_due(), server.got) == (None, [])
+
+
+def test_a_notification_that_breaks_off_is_no_error(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    read = app._body
+
+    async def body(request: Request) -> bytes | None:
+        try:
+            return await read(request)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(app, "_body", body)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in (JSON | TOKEN).items())
+        client.sendall(f"POST /alerts HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 9\r\n\r\n{{".encode())
+        time.sleep(0.2)
+    assert ended.wait(10)
+    assert post(url, b"{").status_code == 400
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(

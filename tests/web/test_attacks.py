@@ -20,8 +20,10 @@ from tests.support.serving import FAST, live
 from tests.support.site import Site, prediction
 from tests.web.fake_page import FakePage, ask
 
+from ml_exporter.sources.push import Spools
 from ml_exporter.web import protocol
 from ml_exporter.web.app import create_app
+from ml_exporter.web.push import Push
 from ml_exporter.web.server import Server
 
 Address = tuple[str, int]
@@ -210,6 +212,34 @@ class TestSlowClients:
             wait_for(lambda: not connections, seconds=10)
             page.body = b"up 1\n"
             assert ask(server.address, "GET", "/metrics").status == 200
+
+    @pytest.mark.parametrize(
+        "request_bytes", [b"POST /v1/predictions/%s", b"GET /metrics"], ids=["body", "answer"]
+    )
+    def test_they_hold_up_no_end_and_are_no_error(
+        self,
+        tmp_path: Path,
+        request_bytes: bytes,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(protocol, "END_SECONDS", 0.4)
+        site = Site(tmp_path)
+        site.models[0]["predictions"] |= {"push": True, "path": "spool.jsonl"}
+        push = Push(Spools(site.config()), lambda area, error: pytest.fail(f"{area}: {error}"))
+        app = create_app(FakePage(body=b"x" * 30_000_000), lifecycle=False, more=push.routes())
+        head = (request_bytes % site.models[0]["name"].encode()) if b"%" in request_bytes else request_bytes
+        with (
+            Server(app, "127.0.0.1", 0) as server,
+            socket.create_connection(server.address, timeout=10) as client,
+        ):
+            connections = server._uvicorn.server_state.connections
+            client.sendall(head + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+            wait_for(lambda: connections and next(iter(connections)).cycle)
+            begun = time.monotonic()
+            server.stop()
+            assert time.monotonic() - begun < 2.5
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
     def test_others_are_served_again_once_idle_connections_are_given_up(self, address: Address) -> None:
         with ExitStack() as stack:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -62,6 +62,8 @@ class _Endpoints:
                 body = await _body(request)
         except TimeoutError:
             return _told(408, "the notification did not come to its end")
+        except ClientDisconnect:
+            return _told(400, "the notification ends in the middle")
         if body is None:
             return _told(413, f"a notification has at most {BODY_LIMIT >> 20} MiB")
         try:

@@ -11,6 +11,8 @@ HEAD_SECONDS = 10.0
 """A request's line and headers have to be there this long after the connection or the first byte."""
 READ_SECONDS = 60.0
 """A client has to read on within this time."""
+END_SECONDS = 2.0
+"""What is under way when the server ends has to be sent and read within this time; less than uvicorn waits."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -18,6 +20,7 @@ class BoundedProtocol(H11Protocol):
 
     _head: asyncio.TimerHandle | None = None
     _read: asyncio.TimerHandle | None = None
+    _end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the first request."""
@@ -49,11 +52,17 @@ class BoundedProtocol(H11Protocol):
         if self._read is not None:
             self._read.cancel()
 
+    def shutdown(self) -> None:
+        """Let what is under way finish. A client that is too slow is let go: else uvicorn breaks off and logs errors."""
+        super().shutdown()
+        self._end = self.loop.call_later(END_SECONDS, self.transport.abort)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._cancel_head()
-        if self._read is not None:
-            self._read.cancel()
+        for timer in (self._read, self._end):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:

@@ -30,8 +30,10 @@ def parse_listen_address(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not colon or not (port.isascii() and port.isdigit()):
         raise ValueError(f'{FLAG} "{text}" has no port; write HOST:PORT, such as 127.0.0.1:10477')
+    if int(port) > 65535:
+        raise ValueError(f'{FLAG} "{text}" has a port above 65535; choose one up to there')
     if bracketed:
         host = host[1:-1]
         try:
@@ -141,6 +143,7 @@ def _settings(app: ASGIApp, tls: Callable[[], ssl.SSLContext] | None) -> uvicorn
         backlog=128,
         # Longer than a usual scrape interval, so that Prometheus keeps its connection.
         timeout_keep_alive=75,
+        # Longer than clients have by then.
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=32 * 1024,
     )

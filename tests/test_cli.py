@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -75,16 +76,51 @@ def test_times_are_utc_where_they_have_no_zone(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("command", ["serve", "evaluate", "check"])
-def test_a_bad_configuration_ends_with_1_and_its_place(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that change nothing of the process of the tests."""
     monkeypatch.setattr("ml_exporter.cli.signal.signal", lambda *_: None)
     monkeypatch.setattr("ml_exporter.cli.os.umask", lambda _: 0o22)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "check"])
+def test_a_bad_configuration_ends_with_1_and_its_place(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "config.yml"
     path.write_text("exporter: {}\nmodels: []\n", encoding="utf-8")
     assert main([command, "--config.file", str(path)]) == 1
     assert capsys.readouterr().err.startswith(f"{path}:2: models: has too few items")
+
+
+@pytest.mark.usefixtures("harmless")
+@pytest.mark.parametrize("command", ["serve", "hook"])
+@pytest.mark.parametrize("style", ["json", "logfmt"])
+def test_what_keeps_a_service_from_starting_is_one_event(
+    command: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text("exporter: {}\nmodels: []\nmore: 1\n", encoding="utf-8")
+    # Although errors are all that is wanted.
+    flags = ["--config.file", str(path), "--log.format", style, "--log.level", "error"]
+    assert main([command, *flags]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    if style == "json":
+        event = json.loads(line)
+        assert event["level"] == "error"
+        first, second = event["msg"].splitlines()
+        assert first.startswith(f"{path}:2: models: has too few items")
+        assert second.startswith(f"{path}:3: more: is not a known key")
+    else:
+        assert f' level=error msg="{path}:2: models: has too few items' in line
+
+
+@pytest.mark.usefixtures("harmless")
+def test_a_port_that_is_too_high_is_called_that(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--config.file", str(site.config_path), "--web.listen-address", "127.0.0.1:99999"]
+    assert main(["serve", *flags, "--log.format", "json"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has a port above 65535" in json.loads(line)["msg"]
 
 
 def test_evaluate_prints_the_page_of_all_logs(site: Site, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -132,11 +168,10 @@ def test_profile_names_what_it_lacks(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("harmless")
 def test_listening_beyond_this_machine_must_be_asked_for(
-    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ml_exporter.cli.signal.signal", lambda *_: None)
-    monkeypatch.setattr("ml_exporter.cli.os.umask", lambda _: 0o22)
     arguments = ["serve", "--config.file", str(site.config_path), "--web.listen-address", "0.0.0.0:0"]
     assert main(arguments) == 1
     assert "--web.allow-unauthenticated" in capsys.readouterr().err

@@ -50,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(flags)
     except (ConfigError, ProfileError, StateError, OSError, ValueError) as error:
-        print(f"ml_exporter: {error}" if not isinstance(error, ConfigError) else str(error), file=sys.stderr)
+        if "style" in flags:
+            # Who reads the log of a service reads why it does not run there, too.
+            log.fatal(flags.level, flags.style, error)
+        else:
+            print(str(error) if isinstance(error, ConfigError) else f"ml_exporter: {error}", file=sys.stderr)
         return 1
 
 

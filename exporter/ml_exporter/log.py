@@ -107,6 +107,11 @@ def configure(level: str, style: Literal["logfmt", "json"]) -> logging.Logger:
     return logging.getLogger("ml_exporter")
 
 
+def fatal(level: str, style: Literal["logfmt", "json"], error: Exception) -> None:
+    """Log what ends the program, as one event whatever was set up before."""
+    configure(level, style).error("%s", error)
+
+
 def count_others(count: Callable[[], object]) -> None:
     """Call `count` for each error that a library logs."""
     for name in OTHERS:

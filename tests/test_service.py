@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import yaml
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.process import Exporter, wait_for
 from tests.support.serving import FAST, live, running, values
 from tests.support.site import Site, model, prediction
+from tests.web.fake_page import Answer, ask
+from tests.web.test_auth import HASHES, PASSWORDS, basic
 
 from ml_exporter.cli import main
 from ml_exporter.config import ConfigError
@@ -286,6 +289,50 @@ class TestProcess:
             assert exporter.terminate()[0] == 0
         for line in exporter.logged().splitlines():
             assert json.loads(line)["level"] in ("info", "error")
+
+    def test_a_reload_that_names_no_user_is_refused_as_a_start_is(self, site: Site) -> None:
+        web = site.folder / "web.yml"
+        web.write_text(yaml.safe_dump({"basic_auth_users": HASHES}), encoding="utf-8")
+        site.exporter["access"] = {"scrape": ["prometheus", "ops"], "admin": ["ops"]}
+        site.config()
+        flags = ("--web.config.file", str(web), "--web.enable-lifecycle")
+        with Exporter(site.config_path, flags) as exporter:
+
+            def ask_as(name: str, method: str, path: str) -> Answer:
+                header = basic(name, PASSWORDS[name])
+                return ask(("127.0.0.1", exporter.port), method, path, Authorization=header)
+
+            site.exporter["access"] = {"scrape": ["promx"], "admin": ["opz"]}
+            site.config()
+            answer = ask_as("ops", "POST", "/-/reload")
+            assert answer.status == 500
+            wrong = [
+                f"exporter.access.{area}: {name} is not in basic_auth_users of --web.config.file"
+                for area, name in (("scrape", "promx"), ("admin", "opz"))
+            ]
+            assert answer.text == f"reload failed: {'; '.join(wrong)}\n"
+            assert ask_as("ops", "GET", "/config").status == 200
+            wait_for(
+                lambda: (
+                    "ml_exporter_config_last_reload_successful 0.0"
+                    in ask_as("prometheus", "GET", "/metrics").text
+                ),
+                seconds=10,
+            )
+            # Nor does a web config without those who are named hold.
+            web.write_text(yaml.safe_dump({"basic_auth_users": {"robot": HASHES["robot"]}}), encoding="utf-8")
+            wait_for(
+                lambda: (
+                    'ml_exporter_errors_total{area="web_config"} 1.0'
+                    in ask_as("prometheus", "GET", "/metrics").text
+                ),
+                seconds=10,
+            )
+            assert exporter.terminate()[0] == 0
+        assert b"ops is not in basic_auth_users" in exporter.logged()
+        second = Exporter(site.config_path, flags)
+        with pytest.raises(AssertionError, match="promx is not in basic_auth_users"):
+            second.start()
 
     def test_an_endpoint_that_fails_is_one_event_and_one_error(self, site: Site) -> None:
         site.config()

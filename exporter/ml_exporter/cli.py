@@ -22,7 +22,7 @@ from ml_exporter.config import ConfigError, load
 from ml_exporter.engine import Engine, load_layouts
 from ml_exporter.hook.app import area as hook_area
 from ml_exporter.hook.app import create_app as create_hook_app
-from ml_exporter.hook.start import Options, check_access
+from ml_exporter.hook.start import Options, applicable, check_access
 from ml_exporter.hook.start import build as build_hook
 from ml_exporter.profile import ProfileError
 from ml_exporter.profile_command import Wanted, compare_references, is_profile, make_profile, model_of
@@ -34,9 +34,9 @@ from ml_exporter.suggest.prometheus import Prometheus
 from ml_exporter.suggest.report import report
 from ml_exporter.watch import COLLECTORS, HostPaths
 from ml_exporter.web.app import create_app
-from ml_exporter.web.auth import Guard, unknown_users
+from ml_exporter.web.auth import Guard
 from ml_exporter.web.push import Push
-from ml_exporter.web.server import check_listen_host, is_loopback, parse_listen_address, serve
+from ml_exporter.web.server import check_listen_host, parse_listen_address, serve
 from ml_exporter.web.web_config import WebFile
 
 _EVALUATE_MEMORY = "140MB"
@@ -114,18 +114,21 @@ def _serve(flags: argparse.Namespace) -> int:
     config = load(flags.config)
     host, port = parse_listen_address(flags.listen)
     web = WebFile(flags.web_config, lambda error: service.report("web_config", error))
-    rules = web.current()
-    check_listen_host(host, allow_unauthenticated=flags.unauthenticated or rules.config.authenticates)
-    web.must_authenticate = not (flags.unauthenticated or is_loopback(host))
-    if unknown := unknown_users(config.exporter.access, rules.users):
-        raise ValueError("; ".join(unknown))
+    authenticates = web.current().config.authenticates
+    check_listen_host(host, allow_unauthenticated=flags.unauthenticated or authenticates)
+    web.require(config.exporter.access)
     if config.exporter.state is None:
         logger.warning(
             "exporter.state is not set: nothing survives a restart, and logs are read from their end"
         )
     disabled = frozenset(name for name in COLLECTORS if not getattr(flags, name))
     service = Service(
-        config, Store(config.exporter.state), logger, HostPaths(flags.proc, flags.sys, flags.root), disabled
+        config,
+        Store(config.exporter.state),
+        logger,
+        HostPaths(flags.proc, flags.sys, flags.root),
+        disabled,
+        web.require,
     )
     log.count_others(lambda: service.count("web"))
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(service,)).start())
@@ -165,7 +168,12 @@ def _hook(flags: argparse.Namespace) -> int:
     check_access(host, web, flags.token)
     options = Options(flags.exporter, flags.authorization, flags.state, flags.token, flags.dry_run)
     hook = build_hook(config, options, logger)
-    app = Guard(create_hook_app(hook, logger, flags.token), web, lambda: config.exporter.access, hook_area)
+    app = Guard(
+        create_hook_app(hook, logger, flags.token),
+        web,
+        lambda: applicable(config.exporter.access, web),
+        hook_area,
+    )
     server = serve(app, host, port, web.tls)
     hook.start()
     logger.info("listening on %s:%d", *server.address)

@@ -34,7 +34,10 @@ _STALE_SECONDS = 60.0
 
 
 class Service:
-    """Runs an engine and serves what it commits; what `web.app` asks for as its page."""
+    """Runs an engine and serves what it commits; what `web.app` asks for as its page.
+
+    `require` raises what is wrong with who may do what by a configuration that is loaded again.
+    """
 
     def __init__(
         self,
@@ -43,8 +46,10 @@ class Service:
         logger: logging.Logger,
         host: HostPaths,
         disabled: frozenset[str] = frozenset(),
+        require: Callable[[Access], object] = lambda _: None,
     ) -> None:
         self._config = config
+        self._require = require
         self._store = store
         self._logger = logger
         self._host_watch = Watch(host, disabled, lambda error: self._count_error("collector", error))
@@ -135,6 +140,7 @@ class Service:
                 raise ProfileError("exporter.state: cannot change while running; restart the exporter")
             layouts = load_layouts(config)
             with self._engine_in_turn():
+                self._require(config.exporter.access)
                 before = self._engine
                 self._engine = before and self._new_engine(config, layouts, before)
                 self._config, self._layouts = config, layouts

@@ -14,8 +14,7 @@ from tests.tools import find_tool
 
 from ml_exporter.cli import parser
 from ml_exporter.config import load
-from ml_exporter.web.auth import unknown_users
-from ml_exporter.web.users import Users
+from ml_exporter.web.users import Users, unknown_users
 from ml_exporter.web.web_config import load_web_config
 
 FOLDER = Path(__file__).parents[2] / "exporter/deploy/kubernetes"

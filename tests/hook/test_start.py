@@ -110,8 +110,9 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureF
     config = written(tmp_path, secret_file="gone", headers={"Authorization": "empty"})
     assert main(["hook", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0"]) == 1
     said = capsys.readouterr().err
-    assert f"{tmp_path}/gone: cannot be read (No such file or directory)" in said
-    assert f"{tmp_path}/empty: is empty; write the secret into it" in said
+    key = "models.flight-delay.retrain"
+    assert f"{key}.secret_file: {tmp_path}/gone: cannot be read (No such file or directory)" in said
+    assert f"{key}.headers.Authorization: {tmp_path}/empty: is empty; write the secret into it" in said
 
 
 def test_without_a_hook_there_is_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,11 +136,23 @@ def web(folder: Path, **content: object) -> WebFile:
 def test_a_password_or_a_token_opens_it_to_other_machines(tmp_path: Path) -> None:
     users = web(tmp_path, basic_auth_users=HASHES)
     check_access("0.0.0.0", users, None)
-    assert users.must_authenticate
     check_access("0.0.0.0", web(tmp_path), tmp_path / "token")
     check_access("127.0.0.1", web(tmp_path), None)
     with pytest.raises(ValueError, match="ask for retraining"):
         check_access("0.0.0.0", web(tmp_path), None)
+
+
+def test_who_is_named_for_the_exporter_does_not_matter_where_there_are_no_users(
+    server: Outside, tmp_path: Path
+) -> None:
+    config = written(tmp_path, url=f"{server.url}/start")
+    content = yaml.safe_load(config.read_text())
+    content["exporter"]["access"] = {"scrape": ["prometheus"], "admin": ["ops"]}
+    config.write_text(yaml.safe_dump(content))
+    with hook(config, server, "--web.bearer-token-file", str(tmp_path / "token")) as running:
+        assert notify(running) == 401
+        assert notify(running, Authorization="Bearer the-token") == 202
+        assert running.get("/metrics")[0] == 200
 
 
 def test_a_token_and_users_cannot_be_asked_for_at_once(tmp_path: Path) -> None:

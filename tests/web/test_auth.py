@@ -16,9 +16,9 @@ from tests.web.fake_page import Answer, FakePage, ask
 
 from ml_exporter.config_model import Access
 from ml_exporter.web.app import create_app
-from ml_exporter.web.auth import Guard, area, unknown_users
+from ml_exporter.web.auth import Guard, area
 from ml_exporter.web.server import Server
-from ml_exporter.web.users import Users, credentials
+from ml_exporter.web.users import Users, credentials, unknown_users
 from ml_exporter.web.web_config import WebFile
 
 Address = tuple[str, int]
@@ -49,8 +49,11 @@ class Site:
         draft.write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
         draft.replace(self.path)
 
-    def serve(self, must_authenticate: bool = False) -> Server:
-        web = WebFile(self.path, lambda error: self.errors.append(str(error)), must_authenticate)
+    def web(self) -> WebFile:
+        return WebFile(self.path, lambda error: self.errors.append(str(error)))
+
+    def serve(self) -> Server:
+        web = self.web()
         app = Guard(create_app(FakePage(), lifecycle=True), web, lambda: self.access)
         return Server(app, "127.0.0.1", 0, web.tls)
 
@@ -183,11 +186,72 @@ def test_a_broken_web_config_is_reported_once_and_the_old_one_holds(site: Site, 
     assert len(site.errors) == 2
 
 
-def test_what_would_let_everybody_in_is_refused_beyond_loopback(site: Site) -> None:
-    with site.serve(must_authenticate=True) as server:
-        site.write({})
+@pytest.mark.parametrize("text", ["", "{}", "http_server_config: {http2: false}", "basic_auth_users: {}"])
+def test_what_would_let_everybody_in_is_refused(site: Site, address: Address, text: str) -> None:
+    site.path.write_text(text, encoding="utf-8")
+    for _ in range(2):
+        assert ask(address, "GET", "/config").status == 401
+        assert log_in(address, "ops").status == 200
+    assert site.errors == [f"{site.path}: would let everybody in; restart to allow that"]
+
+
+def test_users_that_were_never_asked_for_may_come_while_it_runs(site: Site) -> None:
+    site.write({})
+    with site.serve() as server:
+        assert ask(server.address, "GET", "/").status == 200
+        site.write({"basic_auth_users": HASHES})
         assert ask(server.address, "GET", "/").status == 401
-        assert "would let everybody in" in site.errors[0]
+        assert site.errors == []
+
+
+OPS = Access(admin=("ops",))
+
+
+def test_a_web_config_without_a_user_that_is_named_changes_nothing(site: Site) -> None:
+    web = site.web()
+    web.require(OPS)
+    site.write({"basic_auth_users": {"prometheus": HASHES["prometheus"]}})
+    for _ in range(3):
+        assert "ops" in web.current().users
+    assert site.errors == ["exporter.access.admin: ops is not in basic_auth_users of --web.config.file"]
+    # Once nobody is named any more, what was refused holds.
+    web.require(Access())
+    assert "ops" not in web.current().users
+    assert len(site.errors) == 1
+
+
+def test_who_is_named_must_be_a_user_then_and_nothing_changes_else(site: Site) -> None:
+    web = site.web()
+    web.require(OPS)
+    with pytest.raises(ValueError, match=r"exporter\.access\.admin: opz is not in basic_auth_users"):
+        web.require(Access(admin=("opz",)))
+    site.write({"basic_auth_users": {"opz": hashed("new")}})
+    assert "ops" in web.current().users
+
+
+def test_a_user_can_be_renamed_in_both_files_at_once(site: Site) -> None:
+    web = site.web()
+    web.require(OPS)
+    site.write({"basic_auth_users": {"root": HASHES["ops"]}})
+    assert "ops" in web.current().users
+    web.require(Access(admin=("root",)))
+    assert "ops" not in web.current().users
+    assert "root" in web.current().users
+
+
+def test_without_a_web_config_nobody_can_be_named() -> None:
+    web = WebFile(None, print)
+    web.require(Access())
+    with pytest.raises(ValueError, match=r"exporter\.access\.admin: ops is not in"):
+        web.require(OPS)
+
+
+def test_what_is_remembered_outlasts_a_reload_that_changes_nobody(site: Site) -> None:
+    web = site.web()
+    web.require(OPS)
+    before = web.current()
+    web.require(Access(admin=("ops",)))
+    assert web.current() is before
 
 
 def test_headers_are_added_and_replace_ours(site: Site) -> None:
@@ -207,11 +271,25 @@ def effort(users: Users, name: str, password: bytes) -> float:
 
 
 def test_wrong_answers_cost_the_same_whether_name_or_password_is_nearly_right() -> None:
-    users = Users({"quick": hashed("secret", 4), "known": hashed("secret", 7)})
-    tries = [("known", b"guess"), ("known", b"secres"), ("known", b"secret" * 12), ("other", b"secret")]
+    users = Users({"quick": hashed("secret", 4), "same": hashed("other", 7), "known": hashed("secret", 7)})
+    tries = [
+        ("known", b"guess"),
+        ("known", b"secres"),
+        ("known", b"secret" * 12),
+        ("quick", b"guess"),
+        ("same", b"secret"),
+        ("other", b"secret"),
+    ]
     costs = [[effort(users, *attempt) for attempt in tries] for _ in range(15)]
     medians = [statistics.median(column) for column in zip(*costs, strict=True)]
     assert max(medians) < 1.5 * min(medians)
+
+
+def test_a_password_opens_its_own_user_only() -> None:
+    users = Users({"quick": hashed("a", 4), "same": hashed("b", 4), "slow": hashed("c", 5)})
+    names = ("quick", "same", "slow", "other")
+    right = [(name, word) for name in names for word in (b"a", b"b", b"c") if users.check(name, word)]
+    assert right == [("quick", b"a"), ("same", b"b"), ("slow", b"c")]
 
 
 def test_right_answers_are_remembered_and_wrong_ones_are_not() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ml_exporter.config import Config
-from ml_exporter.config_model import Retrain
+from ml_exporter.config_model import Access, Retrain
 from ml_exporter.hook.hook import Hook
 from ml_exporter.hook.incidents import Incidents
 from ml_exporter.hook.page import read_page
@@ -49,10 +49,7 @@ def build(config: Config, options: Options, logger: logging.Logger) -> Hook:
 
 
 def check_access(host: str, web: WebFile, token_file: Path | None) -> None:
-    """Raise ValueError where other machines could ask for retraining without a password or token.
-
-    From then on a web config that would let them is not accepted either.
-    """
+    """Raise ValueError where other machines could ask for retraining without a password or token."""
     rules = web.current()
     if token_file is not None and rules.users:
         raise ValueError(
@@ -67,22 +64,27 @@ def check_access(host: str, web: WebFile, token_file: Path | None) -> None:
             "127.0.0.1 or [::1], or ask for a password with --web.config.file or for a token with "
             "--web.bearer-token-file"
         )
-    web.must_authenticate = True
+
+
+def applicable(access: Access, web: WebFile) -> Access:
+    """Return who may do what: without users, where the token decides or everybody here may, nobody is named."""
+    return access if web.current().users else Access()
 
 
 def _problems(config: Config, options: Options) -> Iterator[str]:
     hooks = {model.name: model.retrain for model in config.models if model.retrain is not None}
     if not hooks:
         yield f"{config.path}: no model has `retrain`, so there is nothing to ask; add retrain: {{url: …}} to one"
-    files = [path for path in (options.token_file, options.authorization_file) if path is not None]
-    for retrain in hooks.values():
-        files += retrain.headers.values()
-        files += [] if retrain.secret_file is None else [retrain.secret_file]
-    for path in dict.fromkeys(files):
+    files = {"--web.bearer-token-file": options.token_file}
+    files["--exporter.authorization-file"] = options.authorization_file
+    for name, retrain in hooks.items():
+        files |= {f"models.{name}.retrain.{key}": path for key, path in retrain.secrets.items()}
+    for key, path in files.items():
         try:
-            read_secret(path)
+            if path is not None:
+                read_secret(path)
         except ValueError as error:
-            yield str(error)
+            yield f"{key}: {error}"
 
 
 def _beside_the_state(config: Config) -> Path | None:

@@ -79,17 +79,6 @@ class Guard:
             return await run_in_threadpool(users.check, name, password)
 
 
-def unknown_users(access: Access, users: Users) -> list[str]:
-    """Return a sentence for each name in `exporter.access` that is no user of the web config."""
-    lists: Mapping[str, tuple[str, ...]] = dict(access)
-    return [
-        f"exporter.access.{name}: {user} is not in basic_auth_users of --web.config.file"
-        for name, allowed in lists.items()
-        for user in allowed
-        if user not in users
-    ]
-
-
 def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -9,17 +9,22 @@ from collections.abc import Mapping
 
 import bcrypt
 
+from ml_exporter.config_model import Access
+
 _LONGEST = 72
 """Bytes of a password that bcrypt looks at."""
 
 
 class Users:
-    """Names with bcrypt hashes. Checking takes as long for a name that is not known as for one that is."""
+    """Names with bcrypt hashes.
+
+    Checking takes as long for any name, known or not and whatever its hash costs: one hash of each cost
+    that there is, is tried.
+    """
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._hashes = {name: hashed.encode() for name, hashed in hashes.items()}
-        # Stands in for the hash of an unknown name; the slowest, so that all wrong answers are slow.
-        self._stand_in = max(self._hashes.values(), key=_cost, default=b"")
+        self._of_each_cost = {_cost(hashed): hashed for hashed in self._hashes.values()}
         # Passwords that were right, as marks that tell nothing without this key.
         self._key = os.urandom(32)
         self._right: set[bytes] = set()
@@ -36,12 +41,10 @@ class Users:
 
     def check(self, name: str, password: bytes) -> bool:
         """Tell whether the password is the user's; takes the time that bcrypt needs."""
-        hashed = self._hashes.get(name, self._stand_in)
-        try:
-            fits = bcrypt.checkpw(password[:_LONGEST], hashed)
-        except ValueError:  # a NUL byte, or a hash that only looks like one
-            return False
-        right = fits and name in self._hashes
+        own = self._hashes.get(name)
+        tried = self._of_each_cost if own is None else self._of_each_cost | {_cost(own): own}
+        fitting = [hashed for hashed in tried.values() if _fits(password, hashed)]
+        right = own in fitting
         if right:
             self._right.add(self._mark(name, password))
         return right
@@ -61,6 +64,24 @@ def credentials(header: str) -> tuple[str, bytes] | None:
         return (name.decode(), password) if colon else None
     except ValueError:
         return None
+
+
+def unknown_users(access: Access, users: Users) -> list[str]:
+    """Return a sentence for each name in `exporter.access` that is no user of the web config."""
+    lists: Mapping[str, tuple[str, ...]] = dict(access)
+    return [
+        f"exporter.access.{name}: {user} is not in basic_auth_users of --web.config.file"
+        for name, allowed in lists.items()
+        for user in allowed
+        if user not in users
+    ]
+
+
+def _fits(password: bytes, hashed: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password[:_LONGEST], hashed)
+    except ValueError:  # a NUL byte, or a hash that only looks like one
+        return False
 
 
 def _cost(hashed: bytes) -> int:

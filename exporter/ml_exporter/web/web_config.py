@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from ml_exporter.config_errors import note_errors
+from ml_exporter.config_model import Access
 from ml_exporter.config_source import ConfigError, read_source
 from ml_exporter.config_types import FilePath, FrozenDict, FrozenMap, Section, invalid
 from ml_exporter.web.tls import server_context
-from ml_exporter.web.users import Users
+from ml_exporter.web.users import Users, unknown_users
 
 _BCRYPT = re.compile(r"\$2[abxy]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
@@ -160,30 +162,41 @@ class WebFile:
     """The rules of a web config, read again whenever the file, or one that it names, has changed.
 
     What is wrong with a new one goes to `report`, and the rules stay as they were; so they do where
-    it would no longer ask for a password or certificate although `must_authenticate`, or would turn
-    TLS on or off, for which the port has to be opened anew. Without a path there are no rules.
-    One thread at a time.
+    it lacks a user that is required, would no longer ask for a password or certificate (a file that is
+    being written is empty for a moment), or would turn TLS on or off, for which the port has to be
+    opened anew. Without a path there are no rules. Any thread may use it.
     """
 
-    def __init__(
-        self, path: Path | None, report: Callable[[Exception], object], must_authenticate: bool = False
-    ) -> None:
+    def __init__(self, path: Path | None, report: Callable[[Exception], object]) -> None:
         self._path = path
         self._report = report
-        self.must_authenticate = must_authenticate
-        self._rules = Rules() if path is None else _rules(path)
+        self._lock = threading.Lock()
+        self._access = Access()
+        self._rules = _rules(path)
         self._stamp = self._look()
 
     def current(self) -> Rules:
         """Return the rules that hold now."""
-        if self._path is not None and (stamp := self._look()) != self._stamp:
-            # What changes while it is read is read once more.
-            self._stamp = stamp
-            try:
-                self._rules = self._accepted(_rules(self._path))
-            except (ConfigError, OSError, ValueError) as error:
-                self._report(error)
-        return self._rules
+        with self._lock:
+            if self._path is not None and (stamp := self._look()) != self._stamp:
+                # What changes while it is read is read once more.
+                self._stamp = stamp
+                try:
+                    self._rules = self._accepted(_rules(self._path), self._access)
+                except (ConfigError, OSError, ValueError) as error:
+                    self._report(error)
+            return self._rules
+
+    def require(self, access: Access) -> None:
+        """Have every user whom `exporter.access` names, from now on.
+
+        ValueError or ConfigError where the file as it is now lacks one; nothing has changed then.
+        """
+        with self._lock:
+            if unknown_users(access, self._rules.users):
+                # The file may have been refused for lack of those who were named until now.
+                self._rules = self._accepted(_rules(self._path), access)
+            self._access = access
 
     @property
     def tls(self) -> Callable[[], ssl.SSLContext] | None:
@@ -195,16 +208,18 @@ class WebFile:
         assert context is not None, "TLS is never turned off while running"
         return context
 
-    def _accepted(self, rules: Rules) -> Rules:
+    def _accepted(self, rules: Rules, access: Access) -> Rules:
         if bool(rules.tls) != bool(self._rules.tls):
             raise ValueError(f"{self._path}: TLS cannot be turned on or off while running; restart")
-        if self.must_authenticate and not rules.config.authenticates:
+        if self._rules.config.authenticates and not rules.config.authenticates:
             raise ValueError(f"{self._path}: would let everybody in; restart to allow that")
+        if unknown := unknown_users(access, rules.users):
+            raise ValueError("; ".join(unknown))
         return rules
 
     def _look(self) -> tuple[object, ...]:
-        """What changes when one of the files does."""
-        return tuple(_signature(path) for path in self._files())
+        """What changes when one of the files does, or who has to be in them."""
+        return (self._access, *map(_signature, self._files()))
 
     def _files(self) -> Iterator[Path]:
         tls = self._rules.config.tls_server_config
@@ -220,7 +235,9 @@ def _signature(path: Path) -> object:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _rules(path: Path) -> Rules:
+def _rules(path: Path | None) -> Rules:
+    if path is None:
+        return Rules()
     config = load_web_config(path)
     tls = config.tls_server_config
     headers = config.http_server_config.headers.model_dump(by_alias=True, exclude_none=True)

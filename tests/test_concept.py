@@ -10,7 +10,8 @@ import pytest
 from tests.support.made import after, fields, looked_back, profiled, renew, site_of, version_of, write
 from tests.support.site import Site
 
-from ml_exporter.concept import KINDS, Watch
+from ml_exporter.concept import KINDS, Pace, Watch
+from ml_exporter.hours import KEPT
 from ml_exporter.layout import Layout
 from ml_exporter.snapshot import log_page
 from ml_exporter.sources import blocks
@@ -153,6 +154,33 @@ class TestOthers:
         write(site, columns, labels, apart=0.1)
         live = version_of(after(site, 300)[0]).detectors
         assert version_of(looked_back(site, 300)[0]).detectors == live
+
+
+class TestPace:
+    hours = np.asarray([10, 11, 12, 15, 15 + KEPT])
+    labels = np.asarray([5.0, 7.0, 100.0, 3.0, 8.0])
+
+    def test_it_is_that_of_the_hours_before(self) -> None:
+        found = Pace(self.hours, self.labels).a_year(np.asarray([3, 10, 11, 13, 16]))
+        assert found.tolist() == pytest.approx([0, 0, 5 / 1 * 8760, 112 / 3 * 8760, 115 / 6 * 8760])
+
+    def test_it_forgets_what_is_older_than_a_quarter(self) -> None:
+        found = Pace(self.hours, self.labels).a_year(np.asarray([12 + KEPT, 15 + KEPT, 16 + KEPT]))
+        assert found.tolist() == pytest.approx([103 / KEPT * 8760, 3 / KEPT * 8760, 8 / 1 * 8760])
+
+    def test_what_comes_after_or_was_forgotten_does_not_matter(self) -> None:
+        hours = np.arange(14, 16 + KEPT)
+        later = hours[hours >= 13 + KEPT]
+        assert np.array_equal(
+            Pace(self.hours, self.labels).a_year(later), Pace(self.hours[3:], self.labels[3:]).a_year(later)
+        )
+        early = hours[hours < 15 + KEPT]
+        assert np.array_equal(
+            Pace(self.hours, self.labels).a_year(early), Pace(self.hours[:4], self.labels[:4]).a_year(early)
+        )
+
+    def test_without_labels_there_is_none(self) -> None:
+        assert Pace(np.zeros(0, np.int64), np.zeros(0)).a_year(np.asarray([1, 2])).tolist() == [0, 0]
 
 
 def test_a_stored_detector_that_is_none_any_more_is_left_out() -> None:

@@ -121,7 +121,7 @@ def test_every_counter_ends_at_what_was_written(tmp_path: Path, kills: int) -> N
     expected = {name: value for name, value in writer.written.items() if name != "labelled"}
     with exporter:
         # Behind means that more can be read at once, so waiting predictions alone tell nothing.
-        wait_for(lambda: expected.items() <= scrape().items(), seconds=60)
+        wait_for(lambda: expected.items() <= scrape().items(), seconds=240)
         wait_for(lambda: exporter.samples().get("ml_labels_pending{m}") == 0)
         found = scrape()
     assert {name: found[name] for name in expected} == expected

@@ -62,6 +62,13 @@ class Hours:
         """Take over what `stored` has given."""
         self.sums[hour] = np.frombuffer(data, "<f8").astype(np.float64)
 
+    def series(self, column: str) -> tuple[IntArray, FloatArray]:
+        """Hours in rising order with their sum of a column, where it is above 0; both of shape (n,)."""
+        place = self.columns.index(column)
+        found = sorted((hour, float(sums[place])) for hour, sums in self.sums.items() if sums[place] > 0)
+        hours = np.asarray([hour for hour, _ in found], np.int64)
+        return hours, np.asarray([total for _, total in found])
+
     def table(self, columns: Sequence[str], hours: Sequence[int]) -> FloatArray:
         """Sums of some columns in some hours, shape (hours, columns); 0 where nothing was counted."""
         places = [self.columns.index(name) for name in columns]

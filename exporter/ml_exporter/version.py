@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ml_exporter.concept import Watch
+from ml_exporter.concept import Pace, Watch
 from ml_exporter.embeddings import vector_shape
 from ml_exporter.groups import Counts
 from ml_exporter.hours import Hours, by_hour
@@ -80,7 +80,7 @@ class VersionState:
             values = loss[valid]
             sums = by_hour(known.rows.times[valid], (np.ones(values.size), values, values * values))
             self.hours.add(sums, loss_columns((name,)))
-        self.watch.update(known, self._labels_a_year())
+        self.watch.update(known, Pace(*self.hours.series(loss_columns((self.judging.task.watched_loss,))[0])))
 
     def window(self, kind: str, index: int, time: int) -> Tally:
         """Counts in a window at `time` (microseconds)."""
@@ -148,15 +148,6 @@ class VersionState:
         if not profile:
             panes.changed.add(pane)  # its stored form has the length that it had with the other profile
         return True
-
-    def _labels_a_year(self) -> float:
-        """How many labelled rows a year has, at the pace of the hours that are kept."""
-        hours = self.hours.sums
-        if len(hours) < 2:
-            return 0.0
-        column = loss_columns((self.judging.task.watched_loss,))[:1]
-        rows = float(self.hours.table(column, list(hours)).sum())
-        return rows / (max(hours) - min(hours) + 1) * 24 * 365
 
     def _add(self, kind: str, counts: Counts) -> None:
         self.totals[kind] = self.totals[kind] + counts.total

@@ -41,8 +41,9 @@ ROTATE_SECONDS = 60
 KEPT = 3
 RELOAD_SECONDS = 20
 SAMPLE_SECONDS = 5
-WARM_MINUTES = 30
-"""Memory still fills up in a shorter run: windows and waiting rows of 15 minutes, DuckDB's own cache."""
+WARM_MINUTES, OPEN_MINUTES = 30, 2
+"""Memory still fills up in a shorter run: windows and waiting rows of 15 minutes, DuckDB's own cache; and threads
+open what they need when they have their first work."""
 _STAMP = re.compile(rb'("id":")[^"]*(","ts":")[^"]*')
 
 
@@ -256,7 +257,7 @@ def judge(life: Life, page: dict[str, float], log: str, minutes: float) -> None:
     if minutes >= WARM_MINUTES and last > 1.1 * second + 5:
         life.problems.append(f"memory: {second:.0f} MB in the second quarter, {last:.0f} MB in the last")
     second, last = quarters(life.looks, "open files")
-    if last > second + 5:
+    if minutes >= OPEN_MINUTES and last > second + 5:
         life.problems.append(f"open files: {second:.0f} in the second quarter, {last:.0f} in the last")
 
 

@@ -220,8 +220,10 @@ def test_ecusum_counts_a_drift_that_hovers_once() -> None:
 
 
 def test_threshold_of_ecusum_is_a_year_of_labels() -> None:
-    assert ecusum_threshold(2e4) == 1e5
-    assert ecusum_threshold(3e7) == 3e7
+    paces = np.asarray([0.0, 2e4, 1e5, 1.1e5, 3e7])
+    found = ecusum_threshold(paces)
+    assert found.tolist() == [1e5, 1e5, 1e5, 2e5, 512e5]
+    assert np.all(found >= paces)
 
 
 def time_to_false_alarm(threshold: float, rate: float, runs: int, rows: int) -> float:

@@ -23,9 +23,13 @@ _HEADROOM = math.log(10)
 _BLOCK = 4096
 
 
-def ecusum_threshold(labels_a_year: float) -> float:
-    """A of the e-CUSUM: a false alarm a year at most in the mean, and never below 1e5 labels apart."""
-    return max(FEWEST_LABELS_TO_FALSE_ALARM, labels_a_year)
+def ecusum_threshold(labels_a_year: FloatArray) -> FloatArray:
+    """A of the e-CUSUM at paces (n,): a false alarm a year at most in the mean, and never below 1e5 labels apart.
+
+    Rounded up to 1e5 times a power of two, so that it seldom changes with the pace.
+    """
+    times = np.maximum(labels_a_year / FEWEST_LABELS_TO_FALSE_ALARM, 1.0)
+    return FEWEST_LABELS_TO_FALSE_ALARM * np.exp2(np.ceil(np.log2(times)))
 
 
 @dataclass(frozen=True, slots=True)

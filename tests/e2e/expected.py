@@ -130,7 +130,7 @@ EXPECTED = (
         "missing",
         "MLInputViolations",
         "warning",
-        r"(?P<value>[\d.]+)% missing, limit (?P<limit>10)%, n about (?P<n>\d+)\.$",
+        r"(?P<value>[\d.]+)% missing, limit (?P<limit>10)%, n about (?P<n>\d+), by chance up to [\d.]+%\.$",
         {"column": "mean_dep_delay", "check": "missing"},
         dashboard="ml-drift",
     ),

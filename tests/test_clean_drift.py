@@ -19,7 +19,8 @@ from ml_exporter.config import Model
 from ml_exporter.layout import Layout
 from ml_exporter.profile import Profile
 from ml_exporter.profile_build import build
-from ml_exporter.profile_compare import Counts, as_in, counts_of_rows
+from ml_exporter.profile_cells import Counts
+from ml_exporter.profile_compare import as_in, counts_of_rows
 from ml_exporter.profile_data import Rows
 from ml_exporter.stats.result import Value
 

@@ -8,6 +8,8 @@ from math import inf
 from pathlib import Path
 
 from ml_exporter import log
+from ml_exporter.embeddings import CENTROID
+from ml_exporter.stats import multivariate
 from ml_exporter.stats.distance import METHODS
 from ml_exporter.watch import COLLECTORS, NEEDS
 
@@ -104,7 +106,7 @@ def add_profile(command: argparse.ArgumentParser) -> None:
         nargs=2,
         type=Path,
         metavar=("A", "B"),
-        help="print the drift of B from A, each a profile or (with --config.file and --model) data; exit 1 above the limits",
+        help="print the drift of B from A, each a profile or (with --config.file and --model) data; exit 1 above the limits, or where they cannot be judged",
     )
     add(
         "--limit",
@@ -187,8 +189,9 @@ def _time(text: str) -> int:
 def _limit(text: str) -> tuple[str, float]:
     """Parse a method and its limit."""
     method, _, value = text.partition("=")
-    if method not in METHODS:
-        raise argparse.ArgumentTypeError(f"{method!r} is no method; known: {', '.join(METHODS)}")
+    known = (*METHODS, CENTROID, *multivariate.METHODS)
+    if method not in known:
+        raise argparse.ArgumentTypeError(f"{method!r} is no method; known: {', '.join(known)}")
     limit = float(value)
     if not 0 <= limit < inf:
         raise argparse.ArgumentTypeError("must be 0 or above")

@@ -175,7 +175,7 @@ class Sample:
             own = self._values[:, self._bounds[slot] : self._bounds[slot + 1]]
             weight = int(self._weights[slot])
             version, pane = divmod(slot, self._panes.size)
-            yield version, int(self._panes[pane]), _tally(own, weight)
+            yield version, int(self._panes[pane]), tally_of(own, weight)
 
 
 _ONE_THREAD = 200_000
@@ -194,7 +194,8 @@ def _hashes(rows: Predictions) -> Hashes:
     return np.asarray(mixed ^ (mixed >> np.uint64(32)))
 
 
-def _tally(values: FloatArray, weight: int) -> Tally:
+def tally_of(values: FloatArray, weight: int = 1) -> Tally:
+    """Moments of n coded rows, shape (d, n), each of which stands for `weight` of them."""
     n = values.shape[1]
     return Tally(
         {

@@ -35,7 +35,8 @@ from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
 T = TypeVar("T")
 
 _MOST_WORKERS = 4
-_RARE = 0.01
+RARE = 0.01
+"""Share of the values below which categories are counted together."""
 _FEW = 20
 """So few whole numbers may be codes, and so few texts are never too many for categories."""
 
@@ -214,8 +215,8 @@ def _categories(rows: Rows, feature: Feature) -> Counted | str:
         return _numbers(rows, replace(feature, kind="text", note=note))
     if number > CATEGORY_LIMIT:
         return f"has {number} categories, more than {CATEGORY_LIMIT}"
-    frequent = tuple(name for name, count in found if count >= _RARE * total)
-    rare = sorted(name for name, count in found if count < _RARE * total)
+    frequent = tuple(name for name, count in found if count >= RARE * total)
+    rare = sorted(name for name, count in found if count < RARE * total)
     column = _empty(frequent, rare).model_copy(update={"note": feature.note, "singletons": singletons})
 
     def take(part: Part) -> IntArray:

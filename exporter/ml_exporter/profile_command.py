@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,9 +16,18 @@ from ml_exporter.config import Config, Model
 from ml_exporter.limits import drift_limits
 from ml_exporter.profile import Profile, ProfileError, load, save
 from ml_exporter.profile_build import Step, build
-from ml_exporter.profile_compare import as_in, compare, counts_of_profile, counts_of_rows, print_comparison
+from ml_exporter.profile_compare import (
+    TOGETHER,
+    Limits,
+    as_in,
+    compare,
+    of_profile,
+    of_rows,
+    print_comparison,
+)
 from ml_exporter.profile_data import Rows
 from ml_exporter.profile_print import print_profile
+from ml_exporter.stats import multivariate
 
 _CUSTOMARY = MappingProxyType({"psi": 0.2})
 """What is compared by where nothing is said."""
@@ -85,7 +93,7 @@ def is_profile(path: Path) -> bool:
 def compare_references(
     model: Model | None, first: Path, second: Path, limits: Mapping[str, float], wanted: Wanted
 ) -> bool:
-    """Print the drift of the second from the first; whether anything is above the limits.
+    """Print the drift of the second from the first; whether anything is above its limit or cannot be judged by it.
 
     Each is a profile or data, which need the model; raises ProfileError.
     """
@@ -93,20 +101,18 @@ def compare_references(
     with _progress() as step:
         step(f"reading {second.name}", 0, 0)
         if is_profile(second):
-            other = load(second)
-            counts, names = counts_of_profile(reference, other), list(other.columns)
+            other = of_profile(reference, load(second))
         else:
             assert model is not None
             rows = Rows(as_in(model, reference), [second], wanted.since, wanted.until)
-            counts, names = (
-                counts_of_rows(reference, rows),
-                [item.name for item in rows.features if item.kind],
-            )
-    known = drift_limits(model, reference.columns) if model else {}
-    found = list(compare(reference, counts, partial(_limit, limits, known)))
-    new = [name for name in names if name not in reference.columns]
-    print_comparison(found, new, f"{second.name} against {first.name}")
-    return any(row.above for row in found)
+            if not len(rows):
+                raise ProfileError(
+                    f"{second}: has no rows with a time stamp; compare with predictions.fields and the times given"
+                )
+            other = of_rows(reference, rows)
+    found = list(compare(reference, other, _limits(model, reference, limits)))
+    print_comparison(found, other.new, f"{second.name} against {first.name}")
+    return any(row.above or row.unjudged for row in found)
 
 
 def _of_data(model: Model | None, path: Path, wanted: Wanted) -> Profile:
@@ -114,15 +120,18 @@ def _of_data(model: Model | None, path: Path, wanted: Wanted) -> Profile:
     return made(model, replace(wanted, data=[path]))[0]
 
 
-def _limit(
-    given: Mapping[str, float], known: Mapping[tuple[str, str], float], column: str, method: str
-) -> float | None:
-    """The limit of a column by a method: as given, else as configured, else the customary one."""
-    if given:
-        return given.get(method)
-    if known:
-        return known.get((column, method))
-    return _CUSTOMARY.get(method)
+def _limits(model: Model | None, first: Profile, given: Mapping[str, float]) -> Limits:
+    """Limits by column and method: as given, else as configured, else the customary ones."""
+    known = drift_limits(model, first.columns) if model else {}
+
+    def limit(column: str, method: str) -> float | None:
+        if given:
+            return given.get(method)
+        if column == TOGETHER and method in multivariate.METHODS:
+            return model.multivariate_limit(method) if model else None
+        return known.get((column, method)) if known else _CUSTOMARY.get(method)
+
+    return limit
 
 
 def _trained_at(given: Sequence[tuple[str | None, int]], versions: Sequence[str]) -> dict[str, int]:

@@ -23,6 +23,8 @@ _READERS = {
 _SHOWN = 100_000
 """Records of a file that tell which columns it has, and of which types."""
 _JSON = "format='newline_delimited', records=true"
+_BLANK = 4_096
+"""Bytes of white space that make a file blank."""
 _LAST = 2**62
 """Later than any time stamp: that of a label that has none."""
 
@@ -30,12 +32,13 @@ _LAST = 2**62
 class Records:
     """The records of some files: which paths they have, by their first records, and how to read them.
 
-    Raises ProfileError where a file is missing or of an unknown kind.
+    Raises ProfileError where a file is missing or of an unknown kind, and where all of them are blank.
     """
 
     def __init__(self, db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
         self._db = db
         self._reader = _reader(files)
+        files = _written(files)
         self._files = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
         self._shown = f"{self._reader}({self._files}, union_by_name=true{self._inferred()})"
         # No rows: its columns and types are what is asked for again and again.
@@ -124,6 +127,23 @@ def _reader(files: Sequence[Path]) -> str:
         if not file.exists():
             raise ProfileError(f"{file}: does not exist; name the log files to build the profile from")
     return _READERS[suffixes.pop()]
+
+
+def _written(files: Sequence[Path]) -> list[Path]:
+    """The files with anything in them: one that was just rotated has nothing, and cannot be read as records."""
+    found = [file for file in files if not _blank(file)]
+    if not found:
+        names = ", ".join(map(str, files))
+        raise ProfileError(f"{names}: has no rows; name log files with predictions")
+    return found
+
+
+def _blank(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return not opened.read(_BLANK).strip()
+    except OSError:
+        return False  # whoever reads it tells why it cannot
 
 
 def place(path: str, columns: Collection[str]) -> str:

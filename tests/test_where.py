@@ -13,7 +13,7 @@ import pytest
 from tests.support.site import FIELDS, START, Site, label, model, prediction, stamp
 
 from ml_exporter.config import ConfigError, load
-from ml_exporter.profile import save
+from ml_exporter.profile import ProfileError, save
 from ml_exporter.profile_build import build
 from ml_exporter.profile_data import Rows
 from ml_exporter.store import Store
@@ -123,7 +123,7 @@ def test_values_are_compared_as_they_stand_in_the_record(
 
 def test_a_profile_is_made_of_the_models_own_records(tmp_path: Path) -> None:
     site = Site(tmp_path, [shared("jsonl", {"model": "fraud"})])
-    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in records()))
+    write(tmp_path, "jsonl")
     texts = [
         json.dumps({**label(n, n + 1, n % 2 == 0), "model": "fraud" if n < 30 else "x"}) for n in range(ROWS)
     ]
@@ -159,3 +159,10 @@ def test_what_is_no_choice_is_refused(tmp_path: Path, where: str) -> None:
     path.write_text(f"models: [{{name: m, predictions: {{path: p.jsonl, where: {where}}}}}]")
     with pytest.raises(ConfigError, match=r"predictions\.where"):
         load(path)
+
+
+def test_a_log_without_an_object_makes_no_profile(tmp_path: Path) -> None:
+    own = Site(tmp_path, [shared("jsonl", {"model": "fraud"})]).config().models[0]
+    (tmp_path / "log.jsonl").write_text("[1]\n7\n{\n")
+    with pytest.raises(ProfileError, match=r"log\.jsonl.*: has no JSON object on a line; name log files"):
+        Rows(own, [tmp_path / "log.jsonl"], None, None)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import shutil
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 
 import duckdb
 
@@ -42,7 +45,15 @@ class Records:
         self._files = "[" + ", ".join(sql.text(str(file)) for file in files) + "]"
         self._shown = f"{self._reader}({self._files}, union_by_name=true{self._inferred()})"
         # No rows: its columns and types are what is asked for again and again.
-        db.execute(f"CREATE TEMP TABLE shown AS SELECT * FROM {self._shown} LIMIT 0")
+        show = "CREATE TEMP TABLE shown AS SELECT * FROM {} LIMIT 0"
+        try:
+            db.execute(show.format(self._shown))
+        except duckdb.BinderException:
+            if self._reader != "read_json":
+                raise
+            # A line that is JSON and no object; DuckDB leaves those that are no JSON out by itself.
+            self._shown = f"read_json({sql.text(self._objects_alone())}{self._inferred()})"
+            db.execute(show.format(self._shown))
         self.columns = tuple(row[0] for row in db.execute("DESCRIBE shown").fetchall())
 
     def has(self, path: str | None) -> bool:
@@ -107,6 +118,24 @@ class Records:
             typed = {self._key(path): kind if strict else "VARCHAR" for path, kind in types.items()}
             options += f", {_JSON}, columns={sql.columns(typed)}{'' if strict else ', ignore_errors=true'}"
         return f"{self._reader}({self._files}{options})"
+
+    def _objects_alone(self) -> str:
+        """The path of a file with the first objects, which is there as long as this is."""
+        folder = mkdtemp(prefix="ml-exporter-records-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder, "objects.jsonl")
+        with path.open("w", encoding="utf-8") as file, self._db.cursor() as cursor:
+            cursor.execute(
+                f"SELECT json FROM read_json_objects({self._files}, format='newline_delimited', ignore_errors=true) "
+                f"WHERE json_type(json) = 'OBJECT' LIMIT {_SHOWN}"
+            )
+            while some := cursor.fetchmany(1_000):
+                file.writelines(f"{line}\n" for (line,) in some)
+        if not path.stat().st_size:
+            raise ProfileError(
+                f"{self._files}: has no JSON object on a line; name log files with predictions"
+            )
+        return str(path)
 
     def _key(self, path: str) -> str:
         dotted = ".".join(sql.parts(path))

@@ -16,6 +16,7 @@ from tests.support.site import FIELDS, Site
 
 from ml_exporter.columns import Columns
 from ml_exporter.config import Model
+from ml_exporter.drift import floor_of
 from ml_exporter.layout import Layout
 from ml_exporter.profile import Profile
 from ml_exporter.profile_build import build
@@ -77,10 +78,10 @@ def test_real_days_in_any_order_are_no_drift(tmp_path: Path, reference: int, win
         for drift in columns.drifts(flat(layout, counts_of_rows(profile, rows)), "1d"):
             if not isinstance(drift.result, Value) or drift.noise is None:
                 continue  # on calm days nobody writes gusts down
-            table_ = profile.columns[drift.column].noise[drift.method].table
-            value, floor = drift.result.value, table_.at(drift.result.n, profile.rows)
-            above["noise"].append(value > drift.noise)
-            above["sampling"].append(value > floor)
+            column = profile.columns[drift.column]
+            floor = floor_of(column, column.noise[drift.method].table, drift.result.n, profile.rows)
+            above["noise"].append(drift.result.value > drift.noise)
+            above["sampling"].append(drift.result.value > floor)
     assert np.mean(above["noise"]) < 0.05
     assert np.mean(above["sampling"]) > 0.5
 

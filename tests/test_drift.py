@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 from tests.support.site import FIELDS, START, Record, Site, model, prediction
 
+from ml_exporter.cli import main
 from ml_exporter.columns import Columns
 from ml_exporter.config import Model
-from ml_exporter.drift import Drift, comparison, drifted, methods_of, reference_cells, references_of
+from ml_exporter.drift import (
+    Drift,
+    comparison,
+    drifted,
+    floor_of,
+    methods_of,
+    reference_cells,
+    references_of,
+)
 from ml_exporter.evaluation import ModelReport, WindowReport
 from ml_exporter.layout import Layout
 from ml_exporter.metrics import drift as collector
@@ -109,8 +120,9 @@ def test_columns_together_have_the_distances_they_have_alone(site: Site) -> None
             assert isinstance(item.result, Value)
             assert item.result.value == pytest.approx(alone.value, rel=1e-12)
             assert item.result.n == alone.n
-            floor = cells.column.noise[item.method].table.at(alone.n, int(sides.reference.sum()))
-            chunk = cells.column.noise[item.method].chunks.get("10m", 0.0) if reference is None else 0.0
+            known = cells.column.noise[item.method]
+            floor = floor_of(cells.column, known.table, alone.n, int(sides.reference.sum()))
+            chunk = known.chunks.get("10m", 0.0) if reference is None else 0.0
             assert item.noise == max(floor, chunk)
 
 
@@ -448,8 +460,56 @@ def test_floors_of_rounded_shares_are_exceeded_as_often_as_they_say(method: str,
     # Of 20,000 runs without drift two are to exceed it; what 1 % of them exceed lies well below.
     current, reference = (rng.multinomial(n, (*shares, 0, 0, 0), 20_000) for n in (rows, 20 * rows))
     values = METHODS[method].function(Comparison(current, reference))
-    assert np.count_nonzero(values > table.at(rows, 20 * rows)) <= 9
-    assert np.quantile(values, 0.99) < table.at(rows, 20 * rows) < 1.5 * np.max(values)
+    floor = floor_of(own, table, rows, 20 * rows)
+    assert np.count_nonzero(values > floor) <= 9
+    assert np.quantile(values, 0.99) < floor < 1.5 * np.max(values)
+
+
+@pytest.mark.parametrize("share", [0.45, 0.3, 0.1, 0.03, 0.004])
+def test_few_rows_of_two_categories_are_above_the_floor_of_rounded_shares_as_rarely_as_it_says(
+    share: float,
+) -> None:
+    second = round(share * 100_000)
+    own = CategoricalColumn(
+        kind="categorical", categories=("a", "b"), rare=(), counts=(100_000 - second, second, 0, 0), missing=0
+    )
+    table = Floors().of("own", own, [METHODS["psi"]])["psi"]
+    for n in range(10, 60):
+        counts = np.zeros((n + 1, 5), np.int64)
+        counts[:, 0], counts[:, 1] = n - np.arange(n + 1), np.arange(n + 1)
+        values = METHODS["psi"].function(comparison(own, METHODS["psi"], counts))
+        above = values > floor_of(own, table, n, 100_000)
+        assert stats.binom.pmf(counts[:, 1], n, share)[above].sum() <= 1.5e-4
+
+
+def test_twenty_rows_of_one_value_are_not_above_the_noise_on_the_page(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The profile has 5,000 times as many, and adding half a row to each bin puts PSI beyond its limit."""
+
+    def same(rows: int) -> Iterator[Record]:
+        features = {"same": 7, "colour": "red"}
+        return ({**prediction(number, number / 5_000), "features": features} for number in range(rows))
+
+    site = Site(tmp_path, [model(profile="profile.json", drift={"psi": {"max": 0.2}})])
+    log = site.folder / f"{NAME}-predictions.jsonl"
+    site.predict(*same(100_000))
+    (own,) = site.config().models
+    save(build(own, Rows(own, [log], None, None)), site.folder / "profile.json")
+    log.unlink()
+    (site.folder / f"{NAME}-labels.jsonl").touch()
+    site.predict(*same(20))
+    assert main(["evaluate", "--config.file", str(site.config_path)]) == 0
+    page = text_string_to_metric_families(capfdbinary.readouterr().out.decode())
+    psi = {
+        (sample.name, sample.labels["column"]): sample.value
+        for family in page
+        for sample in family.samples
+        if sample.labels.get("method") == "psi" and sample.labels.get("window") == "10m"
+    }
+    for column in ("same", "colour", "prediction"):
+        assert psi["ml_drift", column] > 0.2
+        assert psi["ml_drift_noise", column] == psi["ml_drift", column]
 
 
 def test_previous_cells_add_up_as_panes_do(site: Site) -> None:

@@ -25,7 +25,16 @@ from ml_exporter.layout import Cells, Layout
 from ml_exporter.limits import drift_limits
 from ml_exporter.profile import NumericColumn
 from ml_exporter.stats.arrays import BoolArray, FloatArray, IntArray
-from ml_exporter.stats.distance import METHODS, MINIMUM_ROWS, Comparison, Method, distance, distances
+from ml_exporter.stats.distance import (
+    METHODS,
+    MINIMUM_ROWS,
+    Bins,
+    Comparison,
+    Method,
+    distance,
+    distances,
+    unmoved,
+)
 from ml_exporter.stats.pvalues import adjusted, chi_squared_pvalue, ks_pvalue
 from ml_exporter.stats.result import Result, Value
 
@@ -35,11 +44,15 @@ _TESTS = {"numeric": METHODS["ks"], "categorical": METHODS["cramers_v"]}
 
 @dataclass(frozen=True)
 class _Stack:
-    """Columns with equally many bins for one method; `bins`, shape (k, B), are theirs in a flat array."""
+    """Columns with equally many bins for one method; `bins`, shape (k, B), are theirs in a flat array.
+
+    `reference`, of that shape, are the profile's counts.
+    """
 
     method: Method
     names: Sequence[str]
     bins: IntArray
+    reference: IntArray
     positions: FloatArray | None
     scale: FloatArray | float
 
@@ -79,11 +92,13 @@ class Columns:
 
         `other` are the counts that it is compared with, the profile's by default.
         """
-        found: dict[tuple[str, str], tuple[Result, int]] = {}
+        found: dict[tuple[str, str], tuple[Result, int, float]] = {}
         for stack, sides in self._sides(self._stacks, current, other):
-            rows = sides.reference.sum(axis=-1).tolist()
-            for name, result, m in zip(stack.names, distances(stack.method, sides), rows, strict=True):
-                found[name, stack.method.name] = result, m
+            n, m = sides.current.sum(axis=-1), sides.reference.sum(axis=-1)
+            still = unmoved(stack.method, stack.reference, n, m)
+            results = zip(distances(stack.method, sides), m.tolist(), still.tolist(), strict=True)
+            for name, result in zip(stack.names, results, strict=True):
+                found[name, stack.method.name] = result
         for name in self._compared(reference):
             for method in self._methods[name]:
                 yield self._drift(name, method.name, window, reference, *found[name, method.name])
@@ -124,14 +139,16 @@ class Columns:
             result = distance(method, comparison(column, method, counts[0], counts[1]))
             yield Drift(name, method.name, result, None, False, MATURE)
 
-    def _drift(self, name: str, method: str, window: str, reference: str, result: Result, m: int) -> Drift:
+    def _drift(
+        self, name: str, method: str, window: str, reference: str, result: Result, m: int, still: float
+    ) -> Drift:
         known = self._columns[name].noise.get(method)
         # Only the profile's own chunks tell how a column varies by itself.
         own = reference == REFERENCE
         chunks = known.chunks.get(window) if known and own else None
         noise = None
         if known and isinstance(result, Value):
-            noise = max(known.table.at(result.n, m), chunks or 0.0)
+            noise = max(known.table.at(result.n, m, still), chunks or 0.0)
         limit = self.limits.get((name, method))
         return Drift(name, method, result, noise, own and chunks is None, reference, limit)
 
@@ -149,24 +166,25 @@ class Columns:
                     fine = method.bins == "fine"
                     size = item.column.size if fine else coarse_starts(item.column).size
                     groups.setdefault((method.name, size), []).append((item, item.offset if fine else start))
+        own = self._by_bins(self._reference)
         return [
-            _stack(METHODS[method], size, *zip(*members, strict=True))
+            _stack(METHODS[method], size, own[METHODS[method].bins], *zip(*members, strict=True))
             for (method, size), members in groups.items()
         ]
 
     def _sides(
         self, stacks: Sequence[_Stack], current: IntArray, other: IntArray | None
     ) -> Iterator[tuple[_Stack, Comparison]]:
-        flat = current, self._reference if other is None else other
-        sides = {"fine": flat, "coarse": tuple(map(self._coarse_counts, flat))}
+        one, two = self._by_bins(current), None if other is None else self._by_bins(other)
         for stack in stacks:
-            one, two = sides[stack.method.bins]
-            yield stack, Comparison(one[stack.bins], two[stack.bins], stack.positions, stack.scale)
+            bins = stack.method.bins
+            against = stack.reference if two is None else two[bins][stack.bins]
+            yield stack, Comparison(one[bins][stack.bins], against, stack.positions, stack.scale)
 
-    def _coarse_counts(self, counts: IntArray) -> IntArray:
+    def _by_bins(self, counts: IntArray) -> dict[Bins, IntArray]:
         if not self._columns:
-            return counts
-        return np.add.reduceat(np.where(self._valid, counts, 0), self._coarse)
+            return {"fine": counts, "coarse": counts}
+        return {"fine": counts, "coarse": np.add.reduceat(np.where(self._valid, counts, 0), self._coarse)}
 
     def _shares(self, counts: IntArray) -> tuple[FloatArray, BoolArray]:
         """Share of each cell in its column, and which columns have rows enough."""
@@ -175,14 +193,17 @@ class Columns:
         return counted / np.repeat(np.maximum(rows, 1), self._sizes), rows >= MINIMUM_ROWS
 
 
-def _stack(method: Method, size: int, cells: Sequence[Cells], starts: Sequence[int]) -> _Stack:
+def _stack(
+    method: Method, size: int, reference: IntArray, cells: Sequence[Cells], starts: Sequence[int]
+) -> _Stack:
     bins = np.asarray(starts, np.int64)[:, None] + np.arange(size)
     names = [item.name for item in cells]
     columns = [item.column for item in cells if isinstance(item.column, NumericColumn)]
     if method.bins == "coarse":
-        return _Stack(method, names, bins, None, 1.0)
+        return _Stack(method, names, bins, reference[bins], None, 1.0)
     positions = np.asarray([column.positions for column in columns], np.float64)
-    return _Stack(method, names, bins, positions, np.asarray([column.deviation or 1.0 for column in columns]))
+    scale = np.asarray([column.deviation or 1.0 for column in columns])
+    return _Stack(method, names, bins, reference[bins], positions, scale)
 
 
 def _flat(layout: Layout, values: Callable[[Column], FloatArray | IntArray]) -> FloatArray:

@@ -10,7 +10,8 @@ import numpy as np
 from ml_exporter.config_model import Model
 from ml_exporter.profile import CategoricalColumn, NumericColumn
 from ml_exporter.stats.arrays import IntArray
-from ml_exporter.stats.distance import DEFAULT_METHODS, METHODS, Comparison, Method, registered
+from ml_exporter.stats.distance import DEFAULT_METHODS, METHODS, Comparison, Method, registered, unmoved
+from ml_exporter.stats.noise import FloorTable
 from ml_exporter.stats.result import Result, Value
 
 Column = NumericColumn | CategoricalColumn
@@ -130,3 +131,10 @@ def comparison(
     positions = np.asarray(column.positions, np.float64)
     size = column.size
     return Comparison(current[..., :size], other[..., :size], positions, column.deviation or 1.0)
+
+
+def floor_of(column: Column, table: FloorTable, n: float, m: float) -> float:
+    """What sampling makes of a method at n and m rows, in the method's unit; its `table` is that of the column."""
+    method = METHODS[table.method]
+    own = comparison(column, method, reference_cells(column))
+    return table.at(n, m, float(unmoved(method, own.reference, n, m)))

@@ -34,7 +34,7 @@ class _Frozen(BaseModel):
 
 
 class Floor(_Frozen):
-    """Sampling noise over the numbers of rows, as `stats.noise.FloorTable` keeps it."""
+    """What sampling adds to a distance over the numbers of rows, as `stats.noise.FloorTable` keeps it."""
 
     quantile: float
     sizes: tuple[int, ...]

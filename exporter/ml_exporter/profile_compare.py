@@ -14,7 +14,7 @@ from rich.table import Table
 from ml_exporter.config_model import Column as ColumnConfig
 from ml_exporter.config_model import Model
 from ml_exporter.delta import OWN_COLUMNS
-from ml_exporter.drift import Column, comparison
+from ml_exporter.drift import Column, comparison, floor_of
 from ml_exporter.embeddings import CENTROID, embeddings_of
 from ml_exporter.joint import Coding, tally_of
 from ml_exporter.judged import Judged, label_codes
@@ -136,7 +136,7 @@ def _row(name: str, column: Column, method: Method, counts: Counts, limit: float
     if not isinstance(result, Value):
         return _unknown(name, method.name, result, limit, rows)
     noise = column.noise.get(method.name)
-    floor = noise.table.at(rows, int(sides.reference.sum())) if noise else None
+    floor = floor_of(column, noise.table, rows, int(sides.reference.sum())) if noise else None
     return Row(name, method.name, result.value, limit, floor, rows)
 
 

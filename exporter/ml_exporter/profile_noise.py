@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ml_exporter.drift import Column, comparison, reference_cells
+from ml_exporter.drift import Column, comparison, floor_of, reference_cells
 from ml_exporter.profile import Floor, Noise, NumericColumn
 from ml_exporter.profile_answers import digits
 from ml_exporter.stats.arrays import FloatArray, IntArray
@@ -152,5 +152,5 @@ def _spread(column: Column, method: Method, counts: IntArray, table: FloorTable)
     if not filled.any():
         return None
     values: FloatArray = method.function(comparison(column, method, counts[filled], rest[filled]))
-    floor = table.at(float(np.median(rows[filled])), float(np.median(others[filled])))
+    floor = floor_of(column, table, float(np.median(rows[filled])), float(np.median(others[filled])))
     return _Spread(float(np.max(values)), float(np.median(values)), floor)

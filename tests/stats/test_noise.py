@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from ml_exporter.stats.distance import METHODS, Comparison
+from ml_exporter.stats.distance import METHODS, Comparison, unmoved
 from ml_exporter.stats.noise import FloorTable, simulate_floors
 
 Floats = NDArray[np.float64]
@@ -28,16 +28,22 @@ class Column:
         mean = self.shares @ self.positions
         return float(np.sqrt(self.shares @ np.square(self.positions - mean)))
 
+    @property
+    def reference(self) -> NDArray[np.int64]:
+        return np.round(self.shares * ROWS).astype(np.int64)
+
     def simulate(self, quantile: float, seed: int) -> FloorTable:
-        reference = np.round(self.shares * ROWS).astype(np.int64)
         rng = np.random.default_rng(seed)
-        methods = [METHODS[self.method]]
-        return simulate_floors(methods, reference, rng, self.positions, self.scale, quantile)[self.method]
+        methods, where = [METHODS[self.method]], (self.positions, self.scale)
+        return simulate_floors(methods, self.reference, rng, *where, quantile)[self.method]
+
+    def floor(self, table: FloorTable, n: float, m: float) -> float:
+        return table.at(n, m, float(unmoved(METHODS[self.method], self.reference, n, m)))
 
     def exceeding(self, table: FloorTable, n: int, m: int, runs: int, seed: int = 2) -> float:
         """Share of plain draws without drift that lie above the floor."""
         rng = np.random.default_rng(seed)
-        method, limit, above = METHODS[self.method], table.at(n, m), 0
+        method, limit, above = METHODS[self.method], self.floor(table, n, m), 0
         for _ in range(0, runs, 20_000):
             current, reference = (rng.multinomial(rows, self.shares, 20_000) for rows in (n, m))
             values = method.function(Comparison(current, reference, self.positions, self.scale))
@@ -108,19 +114,20 @@ def test_floors_are_exceeded_as_often_as_they_say_over_all_columns(quantile: flo
 
 
 def test_floor_of_psi_approaches_the_chi_squared_limit() -> None:
-    floor = floor_of(COLUMNS["psi-deciles"], 1e-4)
+    column = COLUMNS["psi-deciles"]
+    floor = column.floor(floor_of(column, 1e-4), 100_000, 100_000)
     expected = stats.chi2.isf(1e-4, DECILES.size - 1)
-    assert floor.at(100_000, 100_000) * 50_000 == pytest.approx(expected, rel=0.08)
+    assert floor * 50_000 == pytest.approx(expected, rel=0.08)
 
 
 @every_column
 def test_floor_falls_with_rows_and_is_the_same_from_both_sides(column: Column) -> None:
-    floor = floor_of(column, 1e-4)
+    table = floor_of(column, 1e-4)
     sizes = np.geomspace(100, 1_000_000, 30)  # below, half a row a bin outweighs the rows
-    values = [floor.at(size, size) for size in sizes]
+    values = [column.floor(table, size, size) for size in sizes]
     assert np.all(np.diff(values) < 0)
-    assert floor.at(300, 70_000) == floor.at(70_000, 300)
-    assert np.isfinite(floor.at(1, 10**9))
+    assert column.floor(table, 300, 70_000) == column.floor(table, 70_000, 300)
+    assert np.isfinite(column.floor(table, 1, 10**9))
 
 
 def test_floors_are_interpolated_in_logarithms_and_held_at_the_ends() -> None:
@@ -134,13 +141,13 @@ def test_floors_are_interpolated_in_logarithms_and_held_at_the_ends() -> None:
         (5_000, 5_000, 3.0),
         (10, 10_000_000, 5.0),
     ):
-        assert table.at(n, m) == pytest.approx(scaled * (n + m) / (n * m))
+        assert table.at(n, m, 0.25) == pytest.approx(0.25 + scaled * (n + m) / (n * m))
 
 
 @every_column
 def test_rarer_exceedance_means_a_higher_floor(column: Column) -> None:
     often, seldom = floor_of(column, 0.01), floor_of(column, 1e-4)
-    assert all(seldom.at(n, m) > often.at(n, m) for n, m in SIZES)
+    assert all(column.floor(seldom, n, m) > column.floor(often, n, m) for n, m in SIZES)
 
 
 def test_floors_repeat_from_a_seed() -> None:
@@ -153,7 +160,7 @@ def test_floors_repeat_from_a_seed() -> None:
 def test_floors_come_back_from_json(column: Column) -> None:
     before = floor_of(column, 1e-4)
     after = FloorTable.from_json(json.loads(json.dumps(before.to_json())))
-    assert after.at(456, 7_890) == pytest.approx(before.at(456, 7_890), rel=1e-4)
+    assert after.at(456, 7_890, 0.0) == pytest.approx(before.at(456, 7_890, 0.0), rel=1e-4)
     assert after.to_json() == before.to_json()
 
 
@@ -173,9 +180,70 @@ def test_floors_of_another_form_are_refused() -> None:
 def test_a_constant_column_has_a_floor_that_equal_counts_do_not_exceed(method: str) -> None:
     positions = np.array([3.0, 4.0]) if METHODS[method].bins == "fine" else None
     rng = np.random.default_rng(1)
-    floor = simulate_floors([METHODS[method]], np.array([500, 0]), rng, positions, 1.0)[method]
-    sides = Comparison(np.array([300, 0]), np.array([500, 0]), positions, 1.0)
-    assert METHODS[method].function(sides) <= floor.at(300, 500) < 0.01
+    reference = np.array([500, 0])
+    table = simulate_floors([METHODS[method]], reference, rng, positions, 1.0)[method]
+    floor = table.at(300, 500, float(unmoved(METHODS[method], reference, 300, 500)))
+    sides = Comparison(np.array([300, 0]), reference, positions, 1.0)
+    assert METHODS[method].function(sides) <= floor < 0.01
+
+
+@pytest.mark.parametrize("bins", [2, 4, 12])
+@pytest.mark.parametrize("m", [300, 10_000, 100_000, 1_000_000])
+def test_a_column_of_one_value_is_never_above_its_floor(bins: int, m: int) -> None:
+    reference = np.zeros(bins, np.int64)
+    reference[bins // 2] = m
+    table = simulate_floors([METHODS["psi"]], reference, np.random.default_rng(1))["psi"]
+    table = FloorTable.from_json(json.loads(json.dumps(table.to_json())))
+    for n in (10, 12, 20, 50, 500, 2_000):
+        value = METHODS["psi"].function(Comparison(reference // m * n, reference))
+        assert value == table.at(n, m, float(unmoved(METHODS["psi"], reference, n, m)))
+        assert (value > 0) == (n != m)
+
+
+@pytest.mark.parametrize("empty", [0, 2, 10])
+@pytest.mark.parametrize(("quantile", "least"), [(0.01, 0.25), (1e-4, 0.15)])
+def test_few_rows_of_two_values_are_above_the_floor_no_more_often_than_it_says(
+    empty: int, quantile: float, least: float
+) -> None:
+    """Chances are exact. Floors that touched each quantile would be exceeded half as often as they say."""
+    column = Column("psi", np.array([0.9, 0.1, *[0.0] * empty]))
+    table, chances = floor_of(column, quantile), []
+    for n in range(10, 51):
+        second = np.arange(n + 1)
+        current = np.zeros((n + 1, column.shares.size), np.int64)
+        current[:, 0], current[:, 1] = n - second, second
+        values = METHODS["psi"].function(Comparison(current, column.reference))
+        above = values > column.floor(table, n, ROWS)
+        chances.append(float(stats.binom.pmf(second, n, 0.1)[above].sum()))
+    assert max(chances) <= 1.2 * quantile
+    assert np.mean(chances) >= least * quantile
+
+
+SPARSE = {
+    "five-of-twelve": Column("psi", np.array([0.5, 0.0, 0.3, 0.0, 0.0, 0.1, 0.07, 0.0, 0.03, 0.0, 0.0, 0.0])),
+    "even-five": Column("psi", np.array([0.3, 0.25, 0.2, 0.15, 0.1, *[0.0] * 7])),
+    "seven-of-twelve": Column("psi", np.array([0.25, 0.2, 0.15, 0.12, 0.1, 0.1, 0.08, *[0.0] * 5])),
+}
+sparse = pytest.mark.parametrize("column", SPARSE.values(), ids=list(SPARSE))
+
+
+@sparse
+@pytest.mark.parametrize("n", [10, 12, 17, 24, 33, 50])
+def test_few_rows_in_bins_of_which_many_are_empty(column: Column, n: int) -> None:
+    assert 0.002 <= column.exceeding(floor_of(column, 0.01), n, ROWS, 40_000) <= 0.015
+
+
+@pytest.mark.long
+@sparse
+def test_few_rows_in_bins_of_which_many_are_empty_at_every_number_of_rows(column: Column) -> None:
+    often, seldom = (
+        [column.exceeding(floor_of(column, quantile), n, ROWS, runs) for n in range(10, 51)]
+        for quantile, runs in ((0.01, 100_000), (1e-4, 400_000))
+    )
+    assert min(often) >= 0.002
+    assert max(often) <= 0.015
+    assert 0.3e-4 <= np.mean(seldom) <= 1.2e-4
+    assert max(seldom) <= 2.5e-4  # one in ten thousand is seen in 400,000 runs to a sixth of it
 
 
 @pytest.mark.parametrize("method", ["psi", "cramers_v", "jensen_shannon", "hellinger"])
@@ -201,9 +269,10 @@ def test_a_shift_of_half_a_standard_deviation_is_beyond_noise_and_limit() -> Non
     edges = stats.norm.ppf(np.arange(1, 10) / 10)
     bounds = np.concatenate([[-np.inf], edges, [np.inf]])
     clean, moved = (np.diff(stats.norm.cdf(bounds - shift)) for shift in (0.0, 0.5))
-    table = Column("psi", clean).simulate(1e-4, seed=1)
+    column = Column("psi", clean)
+    floor = column.floor(column.simulate(1e-4, seed=1), 1_000, 50_000)
     rng = np.random.default_rng(2)
     reference = rng.multinomial(50_000, clean)
     values = METHODS["psi"].function(Comparison(rng.multinomial(1_000, moved, 5_000), reference))
-    assert np.mean(values > table.at(1_000, 50_000)) > 0.99
+    assert np.mean(values > floor) > 0.99
     assert np.mean(values > 0.2) > 0.90

@@ -38,11 +38,12 @@ class Comparison:
     scale: FloatArray | float = 1.0
 
 
-def psi(current: IntArray, reference: IntArray) -> FloatArray:
+def psi(current: IntArray | FloatArray, reference: IntArray | FloatArray) -> FloatArray:
     """Population stability index with half a row added to every bin of both sides; 0 and up.
 
     sum (p - q) ln(p / q) with p = (x + 1/2) / (n + B/2): the symmetric divergence of Jeffreys
-    (1946), smoothed by his prior. Counts of shape (..., B) give shape (...).
+    (1946), smoothed by his prior. Counts of shape (..., B) give shape (...). Equal shares of unequally
+    many rows are not at 0, as half a row is more of fewer.
     """
     p, q = _smoothed(current), _smoothed(reference)
     return np.asarray(np.sum((p - q) * np.log(p / q), axis=-1))
@@ -134,7 +135,8 @@ class Method:
     `bins` says which counts of a column it wants: the profile's few PSI bins or the fine grid.
     Without drift the distance to the `power` falls as one over the `rows`: the harmonic ones,
     n m / (n + m), or all n + m; with many rows in every bin the product is `chi_squared` times a
-    chi-squared variable, where that is not 0. `alternative` is the drift that it finds best.
+    chi-squared variable, where that is not 0. `alternative` is the drift that it finds best. `smoothed`
+    is the method on expected counts, where equal shares of unequally many rows are not at 0.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Method:
     function: Callable[[Comparison], FloatArray]
     chi_squared: float = 0.0
     alternative: Alternative = "scatter"
+    smoothed: Callable[[FloatArray, FloatArray], FloatArray] | None = None
 
 
 Counted: TypeAlias = Callable[[IntArray, IntArray], FloatArray]
@@ -174,7 +177,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("psi", _BOTH, "nats", "coarse", 1, "harmonic", _counted(psi), 1.0),
+            Method("psi", _BOTH, "nats", "coarse", 1, "harmonic", _counted(psi), 1.0, smoothed=psi),
             Method(
                 "wasserstein",
                 _NUMERIC,
@@ -233,6 +236,19 @@ def registered(name: str, kind: Kind) -> Method | None:
     return method if method is not None and kind in method.kinds else None
 
 
+def unmoved(method: Method, reference: IntArray, n: IntArray | float, m: IntArray | float) -> FloatArray:
+    """How far n and m rows, shape (...), are apart without drift and without chance, in the method's unit.
+
+    Both sides have the expected counts of the shares of `reference`, shape (..., B). Where these are all
+    in one bin, any n and m rows without drift are so far apart, to the last bit.
+    """
+    if method.smoothed is None:
+        return np.zeros(reference.shape[:-1])
+    shares = reference / np.maximum(reference.sum(axis=-1, keepdims=True), 1)
+    current, other = (shares * np.asarray(rows, np.float64)[..., None] for rows in (n, m))
+    return method.smoothed(current, other)
+
+
 def distance(method: Method, sides: Comparison) -> Result:
     """One method on one window: counts of shape (B,). The value has no bounds; n is the window's rows."""
     return distances(method, sides)[0]
@@ -271,7 +287,7 @@ def _ratios(counts: IntArray) -> FloatArray:
     return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
 
 
-def _smoothed(counts: IntArray) -> FloatArray:
+def _smoothed(counts: IntArray | FloatArray) -> FloatArray:
     bins = counts.shape[-1]
     return np.asarray((counts + 0.5) / (counts.sum(axis=-1, keepdims=True) + bins / 2))
 

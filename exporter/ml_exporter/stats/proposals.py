@@ -25,14 +25,16 @@ Alternative: TypeAlias = Literal["scatter", "shift", "steps", "spikes"]
 _DISPERSION_OF_BOTH = 3.2
 _DISPERSION_OF_ONE = 6.3
 _DRAWS_OF_BOTH = 1_500
-_DRAWS_OF_ONE = 1_000
+_DRAWS_OF_ONE = 1_500
 _DRAWS_TILTED = 500
 _SHIFTS = np.arange(-5.0, 6.0)  # of the mean, in its standard errors
 _SHIFT_SPREAD = 2.5
 _DEVIATIONS = (2.7, 4.2)  # of one share, in its standard errors
 _DRAWS_A_DIRECTION = 5
-_FIXED = 1_000
+_FIXED = 1_000_000
 """How many times as large a side is that stands for all large ones and adds no noise of its own."""
+_RARE_ROWS = 2.0
+"""Rows by which rare bins, all together, are drawn more often: what is as rare as the quantile has to be seen."""
 
 
 def draw(
@@ -46,8 +48,8 @@ def draw(
     """Draw counts of n rows and of `ratios` times as many, 1 first.
 
     `shares`, shape (B,), are above 0 and add up to 1; `positions`, shape (B,), are where the bins lie.
-    Tilted counts have large sides that are the expected ones: their noise adds to that of the smaller
-    side without changing its form, as long as there is little of it.
+    The largest sides, and all large ones of tilted counts, are the expected counts: their noise adds to
+    that of the smaller side without changing its form, as long as there is little of it.
     """
     if alternative == "scatter" or shares.size < 2:
         yield from _scattered(shares, n, ratios, rng)
@@ -58,7 +60,7 @@ def draw(
     yield _tilted(shares, n, (directions / np.sqrt(2 * n), -directions / np.sqrt(2 * n)), draws, rng)
     current, _, weights = _tilted(shares, n, (directions / np.sqrt(n),), draws, rng)
     for _ in ratios[1:]:
-        yield current, np.rint(n * _FIXED * shares).astype(np.int64)[None], weights
+        yield current, _fixed(shares, n), weights
 
 
 def _scattered(
@@ -68,8 +70,13 @@ def _scattered(
     reference, second = _dispersed(shares, n, _DISPERSION_OF_BOTH, _DRAWS_OF_BOTH, rng)
     yield current, reference, np.exp(first + second)
     current, first = _dispersed(shares, n, _DISPERSION_OF_ONE, _DRAWS_OF_ONE, rng)
-    for ratio in ratios[1:]:
+    for ratio in ratios[1:-1]:
         yield current, rng.multinomial(n * ratio, shares, _DRAWS_OF_ONE), np.exp(first)
+    yield current, _fixed(shares, n), np.exp(first)
+
+
+def _fixed(shares: FloatArray, n: int) -> IntArray:
+    return np.rint(n * _FIXED * shares).astype(np.int64)[None]
 
 
 def _dispersed(
@@ -78,7 +85,8 @@ def _dispersed(
     """Dirichlet-multinomial counts, shape (draws, B), and their log weights against multinomial ones."""
     excess = min(dispersion / max(shares.size - 1, 1) ** 0.5, 3.0)
     concentration = (n - 1 - excess) / excess
-    alpha = concentration * shares
+    likely = np.maximum(shares, _RARE_ROWS / (n * shares.size))
+    alpha = concentration * likely / likely.sum()
     drawn = rng.standard_gamma(alpha, (draws, shares.size))
     counts = rng.multinomial(n, drawn / drawn.sum(axis=1, keepdims=True))
     proposed = gammaln(concentration) - gammaln(n + concentration)

@@ -201,6 +201,8 @@ def main() -> None:
     with Pager(options.listen, options.journal, options.runbooks, sys.stdout) as pager:
         # As a container's first process it would not even notice a SIGTERM otherwise.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Nor a SIGINT as a job that a script has put into the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             pager.serve_forever()
         except KeyboardInterrupt:

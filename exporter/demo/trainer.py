@@ -106,6 +106,8 @@ def main() -> None:
     secret = options.secret_file.read_text(encoding="utf-8").strip().encode()
     with Trainer(options.listen, secret) as trainer:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Nor a SIGINT as a job that a script has put into the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             trainer.serve_forever()
         except KeyboardInterrupt:
